@@ -1,0 +1,210 @@
+"""Packets to alert rows, in the JVM: decode with the writer's schema, resolve into the union, add the neutral columns."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from fink_broker import framing, sky
+from fink_broker.errors import SchemaError
+from fink_broker.survey import NEUTRAL, POINT, Header, Survey
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from pyspark.sql import DataFrame
+
+    from fink_broker.schema import SchemaLibrary
+
+AGAIN = "not read in the fast way"  # reason of a packet that fastavro has to look at
+MJD_RANGE = (47892, 88069)  # 1990 to 2100
+_ORIGIN = "struct<topic:string,partition:int,offset:bigint,timestamp:bigint>"
+
+
+class Decoder:
+    """Turns Kafka records of one survey into alert rows; made once, used for every batch.
+
+    Rows that cannot be used keep their bytes in `value` and say why in `reason`; both are null for good alerts.
+    """
+
+    def __init__(self, survey: Survey, library: SchemaLibrary, headers: Sequence[Header] = ()) -> None:
+        self.survey = survey
+        self.library = library
+        self.union = json.dumps(library.union(), separators=(",", ":"))
+        own = [framing.own_header(schema) for schema in reversed(library.schemas)] if survey.framing == "container" else []
+        self.headers = list(dict.fromkeys([*survey.headers, *own, *headers]))
+
+    def decode(self, records: DataFrame) -> DataFrame:
+        """Alert rows of Kafka records (value, topic, partition, offset, timestamp); doubtful ones get `reason` AGAIN."""
+        located = self._locate(records.selectExpr("value", _origin_sql()))
+        return self._rows(located, AGAIN, f"'{AGAIN}'")
+
+    def decode_again(self, doubtful: DataFrame) -> tuple[DataFrame, DataFrame]:
+        """Read packets (origin, value) with fastavro: alert rows with final reasons, and the headers that it met."""
+        survey, library = self.survey, self.library
+
+        def read(parts: Iterator[pd.DataFrame]) -> Iterator[pd.DataFrame]:
+            for part in parts:
+                found = [_read(value, survey, library) for value in part["value"]]
+                yield part.assign(**{name: [row[name] for row in found] for name in ("version", "body", "fault", "header")})
+
+        schema = f"origin {_ORIGIN}, value binary, version string, body binary, fault string, header string"
+        located = doubtful.select("origin", "value").mapInPandas(read, schema).cache()
+        return self._rows(located, "no alert id", "fault"), located.select("header").where("header is not null").distinct()
+
+    def derive(self, rows: DataFrame) -> DataFrame:
+        """Alert rows anew from rows of the raw table, so that a mended expression needs no new packet."""
+        frame = rows.selectExpr(
+            "origin", "cast(null as binary) value", "cast(null as binary) body", "substring_index(schema, '/', -1) version",
+            "packet", "content", "true exact",
+        )  # fmt: skip
+        return self._derive(frame, "no alert id", "'not decoded'")
+
+    def learn(self, headers: Sequence[str]) -> list[Header]:
+        """Take container headers that fastavro met into the fast way; the new ones are returned."""
+        new = [header for header in (Header(**json.loads(text)) for text in headers) if header not in self.headers]
+        self.headers.extend(new)
+        return new
+
+    def _locate(self, frame: DataFrame) -> DataFrame:
+        """Adds `version` and `body` by comparing bytes; null where the fast way does not apply."""
+        if self.survey.framing == "confluent":
+            ids = {schema.confluent_id: schema.version for schema in self.library.schemas}
+            version = _case("conv(hex(substring(value, 2, 4)), 16, 10)", {str(key): value for key, value in ids.items()})
+            return frame.selectExpr(
+                "*", f"if(substring(value, 1, 1) = X'00', {version}, null) version", "substring(value, 6, length(value)) body"
+            )
+        if self.survey.framing == "bare":
+            default = self.library.schemas[-1] if len(self.library.schemas) == 1 else self.library.default
+            return frame.selectExpr("*", f"'{default.version}' version", "value body")
+        whens = " ".join(
+            f"when crc32(substring(value, 1, {h.length})) = {h.crc32} then named_struct('version', '{h.version}', 'at', {h.length})"
+            for h in self.headers
+        )
+        frame = frame.selectExpr("*", f"case {whens} end head")
+        frame = frame.selectExpr("*", "cast(conv(hex(substring(value, head.at + 18, 4)), 16, 10) as bigint) size4")
+        b0, b1, b2, b3 = (f"(shiftright(size4, {shift}) & 255)" for shift in (24, 16, 8, 0))
+        width = f"case when {b0} < 128 then 1 when {b1} < 128 then 2 when {b2} < 128 then 3 else 4 end"
+        frame = frame.selectExpr("*", f"{width} width")
+        size = (
+            f"shiftright(({b0} & 127) | if(width > 1, shiftleft({b1} & 127, 7), 0)"
+            f" | if(width > 2, shiftleft({b2} & 127, 14), 0) | if(width > 3, shiftleft({b3} & 127, 21), 0), 1)"
+        )
+        whole = (
+            "substring(value, head.at + 17, 1) = X'02' and substring(value, head.at + 1, 16) = substring(value, -16, 16)"
+            f" and {size} + width = length(value) - head.at - 33"
+        )
+        return frame.selectExpr(
+            "origin",
+            "value",
+            f"if({whole}, head.version, null) version",
+            "substring(value, head.at + 18 + width, length(value) - head.at - 33 - width) body",
+        )
+
+    def _rows(self, located: DataFrame, no_id: str, no_packet: str) -> DataFrame:
+        """Alert rows of bodies with known versions."""
+        from pyspark.sql import functions as F
+        from pyspark.sql.avro.functions import from_avro
+
+        packet = F.lit(None)
+        for schema in self.library.schemas:
+            options = {"mode": "PERMISSIVE", "avroSchema": self.union}
+            packet = F.when(F.col("version") == schema.version, from_avro("body", schema.text(), options)).otherwise(packet)
+        frame = located.withColumn("packet", packet)
+        if no_id == AGAIN:
+            frame = frame.withColumn("exact", self._exact())
+        else:
+            frame = frame.withColumn("exact", F.lit(True))
+        return self._derive(frame.withColumn("content", F.xxhash64("body")), no_id, no_packet)
+
+    def _derive(self, frame: DataFrame, no_id: str, no_packet: str) -> DataFrame:
+        """Neutral columns, light curve and the rules, from `packet`."""
+        frame = frame.selectExpr(
+            "origin", "value", "version", "content", "packet", "exact", f"{no_packet} fault",
+            f"{self._lightcurve()} points", *self._neutral(),
+        ).selectExpr("*", *self._derived())
+        reason = f"""case when version is null then coalesce(fault, '{no_id}')
+            when not coalesce(exact, false) or alert_id is null then '{no_id}'
+            when ra is null or dec is null or isnan(ra) or isnan(dec) or not (ra between 0 and 360) or not (dec between -90 and 90)
+            then concat('position off the sky: ra ', coalesce(ra, 'null'), ', dec ', coalesce(dec, 'null'))
+            when mjd is null or isnan(mjd) or not (mjd between {MJD_RANGE[0]} and {MJD_RANGE[1]})
+            then concat('time outside 1990 to 2100: mjd ', coalesce(mjd, 'null')) end"""
+        lightcurve = ", ".join(f"'{name}', points.{name}" for name in ("mjd", *(n for n in POINT if n != "time")))
+        frame = frame.selectExpr("*", f"{reason} reason", f"named_struct({lightcurve}) lightcurve")
+        return frame.selectExpr(
+            "origin", f"'{self.survey.name}' survey", f"concat('{self.survey.name}/', version) schema", "packet", *_NEUTRAL_OUT,
+            "lightcurve", "reason", "if(reason is null, null, value) value", "content",
+        )
+
+    def _exact(self) -> Any:
+        """Whether a body was decoded to its last byte: its end is the last field's, else it encodes back to its length."""
+        from pyspark.sql import functions as F
+        from pyspark.sql.avro.functions import from_avro, to_avro
+
+        exact = F.lit(False)
+        for schema in self.library.schemas:
+            last = schema.json["fields"][-1]["name"]
+            again = F.length(to_avro(from_avro("body", schema.text()), schema.text())) == F.length("body")
+            tails = [path for path in self.survey.cutout_paths.values() if path.split(".")[0] == last]
+            for path in tails:
+                tail = F.col(f"packet.{path}")
+                again = F.when(F.length(tail) > 64, F.endswith(F.col("body"), tail)).otherwise(again)
+            exact = F.when(F.col("version") == schema.version, again).otherwise(exact)
+        return exact
+
+    def _time(self, expression: str) -> str:
+        return sky.mjd_tai_sql(expression) if self.survey.time_scale == "jd_utc" else f"cast({expression} as double)"
+
+    def _neutral(self) -> list[str]:
+        names = {"time": "mjd", "first_time": "first_mjd"}
+        columns = []
+        for name, kind in NEUTRAL.items():
+            expression = self.survey.neutral[name]
+            value = self._time(expression) if name in names else f"cast({expression} as {kind})"
+            columns.append(f"{_finite(value)} {names[name]}" if kind == "double" and name in names else f"{value} {name}")
+        flags = ", ".join(f"if({rule}, '{name}', null)" for name, rule in self.survey.quality.items())
+        quality = f"array_compact(array({flags}))" if flags else "cast(array() as array<string>)"
+        return [*columns, f"{quality} quality"]
+
+    def _derived(self) -> list[str]:
+        night = sky.night_sql("mjd", self.survey.longitude_deg)
+        return [f"{night} night", f"if(ra between 0 and 360 and dec between -90 and 90, {sky.healpix_sql('ra', 'dec')}, null) healpix"]
+
+    def _lightcurve(self) -> str:
+        """Points of every source list, in time order."""
+        parts = []
+        for source in self.survey.lightcurve:
+            points = f"coalesce({source['points']}, array())"
+            if "where" in source:
+                points = f"filter({points}, x -> {source['where']})"
+            fields = [f"'mjd', {self._time(source['time'])}"]
+            fields += [f"'{n}', cast({source.get(n, 'null')} as {kind})" for n, kind in POINT.items() if n != "time"]
+            parts.append(f"transform({points}, x -> named_struct({', '.join(fields)}))")
+        return f"sort_array(concat({', '.join(parts)}))"
+
+
+_NEUTRAL_OUT = ("alert_id", "object_id", "ss_object_id", "ra", "dec", "mjd", "night", "healpix", "band", "flux", "flux_err", "mag",
+                "mag_err", "snr", "reliability", "quality", "first_mjd", "n_detections", "ss_distance_arcsec",
+                "neighbour_distance_arcsec", "neighbour_star_score", "public")  # fmt: skip
+
+
+def _finite(value: str) -> str:
+    return f"nanvl({value}, null)"
+
+
+def _case(value: str, names: dict[str, str]) -> str:
+    return f"case {value} " + " ".join(f"when '{key}' then '{name}'" for key, name in names.items()) + " end"
+
+
+def _origin_sql() -> str:
+    return "named_struct('topic', topic, 'partition', partition, 'offset', offset, 'timestamp', unix_millis(timestamp)) origin"
+
+
+def _read(value: bytes | None, survey: Survey, library: framing.Library) -> dict[str, Any]:
+    """One packet read carefully; `fault` says why it cannot be used."""
+    try:
+        body = framing.read_body(bytes(value or b""), survey, library)
+    except SchemaError as error:
+        return {"version": None, "body": None, "fault": str(error), "header": None}
+    header = json.dumps(vars(body.header)) if body.header else None
+    return {"version": body.version, "body": body.data, "fault": None, "header": header}

@@ -1,0 +1,1 @@
+"""The five streaming jobs: each is a source, steps and sinks, and nothing else (see plans.py)."""

@@ -1,0 +1,144 @@
+"""Runs jobs and watches over them: a failed query is started again, a job that keeps failing ends with a cause."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from fink_broker import log as logs
+from fink_broker.errors import FinkError, StoreError
+from fink_broker.jobs.job import Job
+from fink_broker.jobs.plans import plan
+from fink_broker.jobs.session import session
+from fink_broker.settings import Settings, load
+
+if TYPE_CHECKING:
+    from pyspark.sql.streaming import StreamingQuery
+
+log = logs.Logger("runner")
+
+
+@dataclass
+class Watched:
+    """A job with its running query and how often it was restarted."""
+
+    job: Job
+    query: StreamingQuery | None = None
+    restarts: int = 0
+    started: float = 0.0
+    next_start: float = 0.0
+
+
+class Runner:
+    """Several jobs in one Spark session, until they are told to stop or one of them gives up."""
+
+    def __init__(self, settings: Settings, jobs: Sequence[str], surveys: Sequence[str]) -> None:
+        self.settings = settings
+        plans = [plan(name) for name in jobs]
+        self.stop_asked = False
+        self.failed: list[Watched] = []
+        self.spark = session(settings, "-".join(jobs))
+        self.watched = [Watched(Job(self.spark, settings, one, survey)) for one in plans for survey in surveys]
+
+    def run(self) -> int:
+        """Run until SIGTERM or SIGINT; exit status 0, or 1 when a job gave up."""
+        for name in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(name, self._ask_to_stop)
+        try:
+            while not self.stop_asked and not self.failed:
+                for one in self.watched:
+                    self._look_after(one)
+                time.sleep(0.2)
+        finally:
+            self._stop_all()
+        return 1 if self.failed else 0
+
+    def _ask_to_stop(self, number: int, _: Any) -> None:
+        self.stop_asked = True
+        log.info("stopping after the batch in hand", signal=signal.Signals(number).name)
+
+    def _look_after(self, one: Watched) -> None:
+        now = time.time()
+        if one.query is None:
+            if now >= one.next_start:
+                one.started, one.query = now, one.job.start()
+            return
+        if one.query.isActive:
+            if one.restarts and now - one.started > self.settings.jobs.healthy_seconds:
+                one.restarts = 0
+            return
+        cause = reason(one.query)
+        one.query = None
+        name, number = one.job.name, _last_batch(one.job)
+        if one.restarts >= self.settings.jobs.max_restarts:
+            log.error("job gave up", job=name, batch=number, restarts=one.restarts, cause=cause)
+            self.failed.append(one)
+            return
+        wait = self.settings.jobs.backoff_seconds * 2**one.restarts
+        one.restarts, one.next_start = one.restarts + 1, now + wait
+        log.warning("query failed, starting again", job=name, batch=number, restart=one.restarts, wait_seconds=wait, cause=cause)
+
+    def _stop_all(self) -> None:
+        """End each query between two batches, so that nothing is half written."""
+        running = [one for one in self.watched if one.query is not None and one.query.isActive]
+        for one in running:
+            one.job.stopping.set()
+        deadline = time.time() + 120
+        for one in running:
+            query = one.query
+            while query is not None and query.isActive and time.time() < deadline:
+                if one.job.idle.is_set() or not (query.status["isTriggerActive"] or query.status["isDataAvailable"]):
+                    query.stop()
+                    break
+                time.sleep(0.05)
+        log.info("stopped", jobs=",".join(one.job.name for one in self.watched))
+        self.spark.stop()
+
+
+def reason(query: StreamingQuery) -> str:
+    """The first line of what ended a query, without Java's trace."""
+    error = query.exception()
+    if error is None:
+        return "the query ended without an error"
+    text = str(error)
+    own = [line.split(": ", 1)[-1] for line in text.splitlines() if "fink_broker.errors." in line and ": " in line]
+    caused = [line.removeprefix("Caused by: ") for line in text.splitlines() if line.startswith("Caused by: ")]
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return (own or caused[-1:] or lines[:1] or ["unknown"])[-1][:400]
+
+
+def _last_batch(job: Job) -> int:
+    offsets = [int(file.name) for file in (job.checkpoint / "offsets").glob("[0-9]*") if file.name.isdigit()]
+    return max(offsets, default=0)
+
+
+def run(settings: Settings, jobs: Sequence[str], surveys: Sequence[str] | None = None) -> int:
+    """Run jobs until told to stop; the exit status. Errors that can be told in one line are logged as one."""
+    try:
+        return Runner(settings, jobs, surveys or settings.broker.surveys).run()
+    except StoreError as error:
+        log.error("cannot start", cause=str(error))
+        return 1
+
+
+def main(job: str, arguments: Sequence[str] | None = None) -> None:
+    """Entry point of bin/JOB.py under spark-submit: settings come from the environment and conf/fink.toml.
+
+    Arguments are SECTION.FIELD=VALUE pairs, as `fink submit` writes them.
+    """
+    logs.setup()
+    options: dict[str, Any] = {}
+    try:
+        for pair in sys.argv[1:] if arguments is None else arguments:
+            name, _, value = pair.partition("=")
+            section, _, field = name.partition(".")
+            options.setdefault(section, {})[field] = json.loads(value) if value[:1] in "[{" else value
+        sys.exit(run(load(options=options), [job]))
+    except FinkError as error:
+        print(f"{job}: {error}", file=sys.stderr)  # noqa: T201
+        sys.exit(2)

@@ -1,0 +1,76 @@
+"""The Spark session of a job."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING
+
+from fink_broker.log import Logger
+from fink_broker.settings import Settings, data_folder
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+log = Logger("session")
+
+# Kafka, exactly-once and small plans: see DECISIONS.md.
+FIXED = {
+    "spark.sql.ansi.enabled": "false",  # one filter's division by zero must not fail the batch for all
+    "spark.sql.caseSensitive": "true",  # surveys have fields that differ in case only
+    "spark.sql.session.timeZone": "UTC",
+    "spark.speculation": "false",  # a second attempt would publish twice
+    "spark.task.maxFailures": "1",  # the same
+}
+DEFAULTS = {
+    "spark.sql.adaptive.enabled": "false",
+    "spark.sql.shuffle.partitions": "2",
+    "spark.sql.execution.arrow.pyspark.enabled": "true",
+    "spark.sql.execution.arrow.maxRecordsPerBatch": "2000",
+    "spark.sql.streaming.pollingDelay": "100ms",
+    "spark.sql.streaming.stopTimeout": "60s",
+    "spark.sql.streaming.numRecentProgressUpdates": "10",
+    "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
+    "spark.sql.files.ignoreMissingFiles": "true",
+    "spark.serializer": "org.apache.spark.serializer.KryoSerializer",
+    "spark.ui.enabled": "false",
+    "spark.ui.showConsoleProgress": "false",
+    "spark.driver.maxResultSize": "1g",
+}
+
+
+def conf(settings: Settings, name: str) -> dict[str, str]:
+    """Spark's settings for a job, as spark-submit would take them."""
+    quiet = data_folder("conf") / "log4j2.properties"
+    made = {
+        "spark.app.name": f"fink-{name}",
+        "spark.master": settings.spark.master,
+        "spark.driver.memory": settings.spark.driver_memory,
+        "spark.driver.extraJavaOptions": f"-Dlog4j2.configurationFile=file:{quiet} -XX:+UseParallelGC -XX:ReservedCodeCacheSize=512m",
+        **DEFAULTS,
+    }
+    if settings.spark.master.startswith("local"):
+        made |= {"spark.driver.bindAddress": "127.0.0.1", "spark.driver.host": "127.0.0.1"}
+        made["spark.local.dir"] = str(settings.home / "spark")
+    return {**made, **settings.spark.conf, **FIXED}
+
+
+def session(settings: Settings, name: str) -> SparkSession:
+    """The running session, or a new one with the broker's jars; under spark-submit its jars and master stay."""
+    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+    os.environ.setdefault("PYSPARK_DRIVER_PYTHON", sys.executable)
+    os.environ.setdefault("PYARROW_IGNORE_TIMEZONE", "1")
+    from pyspark.sql import SparkSession
+
+    submitted = "PYSPARK_GATEWAY_PORT" in os.environ
+    builder = SparkSession.builder
+    for key, value in conf(settings, name).items():
+        if not (submitted and key in ("spark.master", "spark.driver.memory", "spark.driver.extraJavaOptions", "spark.app.name")):
+            builder = builder.config(key, value)
+    if not submitted and SparkSession.getActiveSession() is None:
+        from fink_broker.services.jars import ensure
+
+        builder = builder.config("spark.jars", ",".join(str(jar) for jar in sorted(ensure("spark").glob("*.jar"))))
+    spark = builder.getOrCreate()
+    spark.sparkContext.setLogLevel("ERROR")
+    return spark

@@ -1,0 +1,79 @@
+"""Where a job's alerts come from: the survey's topics, or a table of the lake."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from fink_broker import kafka
+from fink_broker.jobs import steps
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from pyspark.sql import DataFrame
+    from pyspark.sql.types import StructType
+
+    from fink_broker.jobs.job import Job
+
+# Packets are 70 to 300 KB: with Kafka's default fetch sizes reading is half as fast.
+FETCH = {"kafka.max.partition.fetch.bytes": str(64 << 20), "kafka.fetch.max.bytes": str(128 << 20)}
+RECORD = "value binary, topic string, partition int, offset bigint, timestamp timestamp"
+
+
+def stream(job: Job) -> DataFrame:
+    """The streaming frame that a job reads."""
+    if job.plan.source == "kafka":
+        return _kafka(job)
+    return _table(job, job.plan.source)
+
+
+def _kafka(job: Job) -> DataFrame:
+    ingest = job.settings.ingest
+    options = {
+        **kafka.spark_options(job.settings),
+        **FETCH,
+        "subscribePattern": job.survey.topic_pattern,
+        "startingOffsets": ingest.starting_offsets,
+        "maxOffsetsPerTrigger": str(ingest.max_offsets_per_trigger),
+        "failOnDataLoss": "true",
+    }
+    return job.spark.readStream.format("kafka").options(**options).load()
+
+
+def _table(job: Job, name: str) -> DataFrame:
+    folder = job.lake.table(name)
+    path = folder / f"survey={job.survey.name}"
+    path.mkdir(parents=True, exist_ok=True)
+    reader = job.spark.readStream.schema(table_schema(job, name)).option("basePath", str(folder))
+    return reader.option("maxFilesPerTrigger", "16").parquet(str(path))
+
+
+def table_schema(job: Job, name: str) -> StructType:
+    """Schema of a table as this version of the broker writes it."""
+    frame = job.decoder.decode(job.spark.createDataFrame([], RECORD))
+    if name == "raw":
+        return frame.drop("lightcurve").schema
+    return steps.enrich(frame, steps.science_chain(job.settings, job.survey.name), job.survey).drop("reason", "value").schema
+
+
+def positions_frame(job: Job, positions: pd.DataFrame) -> DataFrame:
+    """The records at some Kafka positions, read again (origin, value)."""
+    options = kafka.spark_options(job.settings)
+    spans = {}
+    for topic, part in positions.groupby("topic"):
+        spans[str(topic)] = {str(p): (int(o.min()), int(o.max()) + 1) for p, o in part.groupby("partition")["offset"]}
+    first = {t: {p: span[0] for p, span in parts.items()} for t, parts in spans.items()}
+    last = {t: {p: span[1] for p, span in parts.items()} for t, parts in spans.items()}
+    from pyspark.sql import functions as F
+
+    frame = (
+        job.spark.read.format("kafka")
+        .options(**options, assign=json.dumps({t: [int(p) for p in parts] for t, parts in spans.items()}))
+        .options(startingOffsets=json.dumps(first), endingOffsets=json.dumps(last))
+        .load()
+    )
+    keys = [f"{t}/{p}/{o}" for t, p, o in zip(positions["topic"], positions["partition"], positions["offset"], strict=True)]
+    wanted = frame.where(F.concat_ws("/", "topic", "partition", "offset").isin(keys))
+    return wanted.selectExpr(
+        "value", "named_struct('topic', topic, 'partition', partition, 'offset', offset, 'timestamp', unix_millis(timestamp)) origin"
+    )

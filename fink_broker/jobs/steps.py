@@ -1,0 +1,72 @@
+"""The steps: plain functions from DataFrame to DataFrame."""
+
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from fink_broker.survey import Survey
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+    from fink_broker.science import Chain
+    from fink_broker.settings import Settings
+
+
+def science_chain(settings: "Settings", survey: str) -> "Chain":
+    """The enabled science modules of a survey, in their order."""
+    from fink_broker.science import Chain, Registry
+
+    science = settings.science
+    params = {name: dict(values) for name, values in science.params.items()}
+    if "xmatch" in science.modules:
+        params.setdefault("xmatch", {}).setdefault("folder", str(settings.catalogs_path))
+    registry = Registry.load(settings.modules_path)
+    return Chain(registry, science.modules, params, survey, science.budget_seconds, science.on_failure)
+
+
+def enrich(frame: "DataFrame", chain: "Chain", survey: Survey) -> "DataFrame":
+    """Adds one struct column per science module, and `provenance`; one Python pass for all modules.
+
+    A module gets only usable alerts for which its `where` holds; for the others its fields are null.
+    """
+    from pyspark.sql import functions as F
+
+    if not chain.fields:
+        return frame.withColumn("provenance", _map(chain.provenance))
+    columns = list(chain.columns)
+    modules = list(chain.conditions)
+    usable = "reason is null and " if "reason" in frame.columns else ""
+    inputs = F.struct(*(_input(column, survey).alias(f"c{i}") for i, column in enumerate(columns)))
+    selected = F.struct(
+        *(F.expr(f"coalesce({usable}({where}), false)").alias(f"m{i}") for i, where in enumerate(chain.conditions.values()))
+    )
+    flat = ", ".join(f"`{module}.{name}` {kind}" for module, name, kind in chain.fields)
+
+    def run(alerts: pd.DataFrame, mask: pd.DataFrame) -> pd.DataFrame:
+        alerts.columns, mask.columns = pd.Index(columns), pd.Index(modules)
+        return chain.run(alerts, mask)
+
+    computed = F.pandas_udf(run, returnType=flat)(inputs, selected)
+    frame = frame.withColumn("_science", computed)
+    grouped: dict[str, list[Any]] = {}
+    for module, name, _ in chain.fields:
+        grouped.setdefault(module, []).append(F.col(f"_science.`{module}.{name}`").alias(name))
+    for module, fields in grouped.items():
+        frame = frame.withColumn(module, F.struct(*fields))
+    return frame.withColumn("provenance", _map(chain.provenance)).drop("_science")
+
+
+def _input(column: str, survey: Survey) -> Any:
+    from pyspark.sql import functions as F
+
+    kind = column.removeprefix("cutout_")
+    if column.startswith("cutout_"):
+        return F.expr(survey.cutouts.get(kind, "cast(null as binary)"))
+    return F.col(column)
+
+
+def _map(values: dict[str, str]) -> Any:
+    from pyspark.sql import functions as F
+
+    return F.create_map(*(F.lit(part) for pair in sorted(values.items()) for part in pair))

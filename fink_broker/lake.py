@@ -1,0 +1,97 @@
+"""The Parquet lake: one folder a table, partitioned by survey and night; a batch writes its files exactly once.
+
+Layout: LAKE/<table>/survey=<survey>/night=<YYYYMMDD>/<prefix>-….parquet with tables raw, science and quarantine.
+Files are staged in LAKE/_staging and renamed into place, so that a reader which is not Spark never meets half a file.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fink_broker.errors import StoreError
+from fink_broker.log import Logger
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from pyspark.sql import DataFrame, SparkSession
+
+    from fink_broker.settings import Settings
+
+log = Logger("lake")
+TABLES = ("raw", "science", "quarantine")
+
+
+class Lake:
+    """Writes and reads the tables of one lake."""
+
+    def __init__(self, settings: Settings) -> None:
+        if "://" in settings.lake_path and not settings.lake_path.startswith("file://"):
+            raise StoreError(f"the lake at {settings.lake_path} is not on a mounted file system; mount it and set [lake] path to the mount")
+        self.path = Path(settings.lake_path.removeprefix("file://"))
+        self.codec = settings.lake.codec
+        self.min_free_gb = settings.lake.min_free_gb
+
+    def table(self, name: str) -> Path:
+        """Folder of a table."""
+        return self.path / name
+
+    def stage(self, frame: DataFrame, name: str, prefix: str, partitions: Iterable[str] = ("survey", "night")) -> Path:
+        """Write a frame under LAKE/_staging as one file a task and partition; returns the staged folder."""
+        staged = self.path / "_staging" / f"{name}-{prefix}"
+        (
+            frame.write.mode("overwrite")
+            .option("mapreduce.output.basename", prefix)
+            .option("compression", "uncompressed" if self.codec == "none" else self.codec)
+            .partitionBy(*partitions)
+            .parquet(str(staged))
+        )
+        return staged
+
+    def commit(self, staged: Path, name: str, replace: str = "") -> list[Path]:
+        """Move the staged files of one table into place, removing files of prefix `replace` first; returns the new files."""
+        if replace:
+            self.remove(name, replace)
+        placed = []
+        for file in sorted(staged.rglob("*.parquet")):
+            target = self.table(name) / file.relative_to(staged)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            placed.append(file.rename(target))
+        shutil.rmtree(staged, ignore_errors=True)
+        return placed
+
+    def remove(self, name: str, prefix: str) -> int:
+        """Remove the files that a batch left behind before it ran again; returns how many there were."""
+        found = list(self.table(name).glob(f"survey=*/night=*/{prefix}-*.parquet"))
+        for file in found:
+            file.unlink(missing_ok=True)
+        return len(found)
+
+    def nights(self, name: str, survey: str) -> list[int]:
+        """Nights that a table holds of a survey, oldest first."""
+        return sorted(int(folder.name.removeprefix("night=")) for folder in self.table(name).glob(f"survey={survey}/night=*"))
+
+    def read(self, spark: SparkSession, name: str, survey: str, nights: Iterable[int] | None = None) -> DataFrame:
+        """A table as a frame of one survey; files of different schema versions are merged."""
+        folder = self.table(name)
+        paths = [f"{folder}/survey={survey}/night={night}" for night in (nights or self.nights(name, survey))]
+        return spark.read.option("basePath", str(folder)).option("mergeSchema", "true").parquet(*paths)
+
+    def scan(self, name: str, survey: str, columns: list[str]) -> pa.Table:
+        """Some columns of a whole table without Spark, as Arrow; dotted names reach into structs."""
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        parts = []
+        for file in sorted(self.table(name).glob(f"survey={survey}/night=*/*.parquet")):
+            read = pq.ParquetFile(file).read(columns=columns)
+            parts.append(read.append_column("night", pa.array([int(file.parent.name[6:])] * read.num_rows, pa.int32())))
+        return pa.concat_tables(parts, promote_options="permissive") if parts else pa.table({})
+
+    def warn_of_space(self) -> None:
+        """Log a warning when the disk of the lake is nearly full."""
+        free: Any = shutil.disk_usage(self.path if self.path.exists() else self.path.anchor).free / 1e9
+        if free < self.min_free_gb:
+            log.warning("little disk left", free_gb=round(free, 1), min_free_gb=self.min_free_gb, path=str(self.path))

@@ -1,0 +1,118 @@
+"""What became of every alert: one line a batch and job in HOME/ledger, and the sums of a survey."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+Positions = dict[str, dict[int, tuple[int, int]]]  # topic -> partition -> (first, last) offset, both included
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What one batch of one job did; a batch that runs again replaces its entry."""
+
+    job: str
+    survey: str
+    checkpoint: str
+    batch: int
+    time: float  # seconds since 1970, when the batch was done
+    seconds: float
+    rows_in: int = 0
+    rows_out: int = 0
+    duplicates: int = 0
+    quarantined: dict[str, int] = field(default_factory=dict)  # by reason
+    indexed: int = 0
+    published: dict[str, int] = field(default_factory=dict)  # by topic
+    failed_modules: dict[str, int] = field(default_factory=dict)
+    nights: dict[str, int] = field(default_factory=dict)
+    positions: dict[str, dict[str, list[int]]] = field(default_factory=dict)  # topic -> partition -> [first, last]
+    stages: dict[str, float] = field(default_factory=dict)  # seconds
+
+
+class Ledger:
+    """The entries of all jobs under one home folder."""
+
+    def __init__(self, home: Path) -> None:
+        self.folder = home / "ledger"
+
+    def write(self, entry: Entry) -> None:
+        """Append one entry."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with (self.folder / f"{entry.job}-{entry.survey}.jsonl").open("a") as file:
+            file.write(json.dumps(asdict(entry)) + "\n")
+
+    def entries(self, job: str | None = None, survey: str | None = None) -> list[Entry]:
+        """Entries, the last one of each batch only; oldest first."""
+        found: dict[tuple[str, str, str, int], Entry] = {}
+        for file in sorted(self.folder.glob(f"{job or '*'}-{survey or '*'}.jsonl")):
+            for line in file.read_text().splitlines():
+                try:
+                    entry = Entry(**json.loads(line))
+                except (json.JSONDecodeError, TypeError):
+                    continue  # a line cut short by a kill: its batch runs again and writes it anew
+                found[entry.job, entry.survey, entry.checkpoint, entry.batch] = entry
+        return sorted(found.values(), key=lambda entry: entry.time)
+
+    def done(self, job: str, survey: str) -> dict[str, dict[int, int]]:
+        """Next offset that a job will read, by topic and partition."""
+        ends: dict[str, dict[int, int]] = defaultdict(dict)
+        for entry in self.entries(job, survey):
+            for topic, partitions in entry.positions.items():
+                for partition, (_, last) in partitions.items():
+                    ends[topic][int(partition)] = max(ends[topic].get(int(partition), 0), last + 1)
+        return dict(ends)
+
+
+def positions(origins: Iterable[tuple[str, int, int]]) -> dict[str, dict[str, list[int]]]:
+    """First and last offset of each topic and partition among Kafka positions (topic, partition, offset)."""
+    found: dict[str, dict[str, list[int]]] = {}
+    for topic, partition, offset in origins:
+        span = found.setdefault(topic, {}).setdefault(str(partition), [offset, offset])
+        span[0], span[1] = min(span[0], offset), max(span[1], offset)
+    return found
+
+
+class Seen:
+    """Alert ids of the last days with the Kafka position that brought each first, in a file beside the checkpoint.
+
+    An alert at another position than the first is a duplicate; the same position again is the batch running again.
+    """
+
+    def __init__(self, file: Path) -> None:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        self._base = sqlite3.connect(file, check_same_thread=False)
+        self._base.executescript(
+            "pragma journal_mode = wal; pragma synchronous = normal;"
+            "create table if not exists seen (alert_id text primary key, topic text, part int, pos int, content int, time real)"
+            " without rowid; create index if not exists seen_time on seen (time);"
+        )
+
+    def judge(self, alerts: Iterable[tuple[str, str, int, int, int, float]]) -> Iterator[tuple[int, str]]:
+        """Which of (alert id, topic, partition, offset, content hash, Kafka time [s]) came before.
+
+        Gives (index, "duplicate") or (index, "changed": the same id with other bytes) and remembers the rest.
+        """
+        rows = list(alerts)
+        order = sorted(range(len(rows)), key=lambda index: (rows[index][5], rows[index][2], rows[index][3]))
+        with self._base:
+            for index in order:
+                alert_id, topic, partition, offset, content, time = rows[index]
+                self._base.execute("insert or ignore into seen values (?, ?, ?, ?, ?, ?)", rows[index])
+                first: Any = self._base.execute("select topic, part, pos, content from seen where alert_id = ?", (alert_id,)).fetchone()
+                if first[:3] != (topic, partition, offset):
+                    yield index, "duplicate" if first[3] == content else "changed"
+
+    def forget(self, before: float) -> None:
+        """Drop ids whose first Kafka time is before this one [s since 1970]."""
+        with self._base:
+            self._base.execute("delete from seen where time < ?", (before,))
+
+    def close(self) -> None:
+        """Close the file."""
+        self._base.close()
