@@ -39,12 +39,16 @@ class KafkaSettings(Section):
     security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
         "PLAINTEXT", description="how to talk to the cluster that alerts come from"
     )
+    output_security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
+        "PLAINTEXT", description="how to talk to output_servers, if that is set; the same SASL user"
+    )
     sasl_mechanism: Literal["", "PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = Field("", description="only for SASL_*")
     sasl_username: str = Field("", description="only for SASL_*")
     sasl_password: SecretStr = Field(SecretStr(""), description="only for SASL_*; give it as FINK_KAFKA__SASL_PASSWORD")
     topic_partitions: int = Field(4, ge=1, le=10, description="partitions of a new substream topic (fink-client: at most 10)")
     replication: int = Field(1, ge=1, description="replicas of a new topic")
     retention_hours: float = Field(96.0, gt=0, description="how long a substream topic keeps its messages [h]")
+    compression: Literal["zstd", "lz4", "snappy", "gzip", "none"] = Field("zstd", description="compression of substream messages")
     schema_registry_url: str = Field("", description="Confluent schema registry of the survey; empty: schemas/ only")
     timeout_seconds: float = Field(15.0, gt=0, description="how long an unreachable cluster is waited for [s]")
 

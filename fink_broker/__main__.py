@@ -1,0 +1,5 @@
+"""`python -m fink_broker` is the `fink` command."""
+
+from fink_broker.cli import main
+
+main()

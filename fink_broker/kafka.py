@@ -1,0 +1,260 @@
+"""Kafka: how to connect, which topics exist, how far they reach; writing substreams and the quarantine."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any, Literal
+
+from fink_broker.errors import StoreError, Unavailable
+from fink_broker.log import Logger
+
+if TYPE_CHECKING:
+    from confluent_kafka.admin import AdminClient
+    from pyspark.sql import DataFrame
+
+    from fink_broker.settings import Settings
+
+Cluster = Literal["input", "output"]
+log = Logger("kafka")
+MESSAGE_BYTES = 16 << 20  # largest message that a substream topic takes [bytes]; packets with long histories reach megabytes
+
+
+def client_config(settings: Settings, cluster: Cluster = "input") -> dict[str, Any]:
+    """Options of librdkafka for one of the two clusters; its own log lines are dropped, errors come as exceptions."""
+    options = {key: value for key, value in _connection(settings, cluster).items() if value}
+    quiet = logging.getLogger("fink.librdkafka")
+    if not quiet.handlers:
+        quiet.addHandler(logging.NullHandler())
+        quiet.propagate = False
+    timeout = str(int(settings.kafka.timeout_seconds * 1000))
+    return {**options, "logger": quiet, "error_cb": _ignore, "socket.timeout.ms": timeout}
+
+
+def spark_options(settings: Settings, cluster: Cluster = "input") -> dict[str, str]:
+    """Options of Spark's Kafka source and sink for one of the two clusters."""
+    found = _connection(settings, cluster)
+    options = {f"kafka.{name}": found[name] for name in ("bootstrap.servers", "security.protocol") if found[name]}
+    if found["sasl.mechanism"]:
+        kind = "plain.PlainLoginModule" if found["sasl.mechanism"] == "PLAIN" else "scram.ScramLoginModule"
+        user, password = (found[name].replace("\\", "\\\\").replace('"', '\\"') for name in ("sasl.username", "sasl.password"))
+        options["kafka.sasl.mechanism"] = found["sasl.mechanism"]
+        options["kafka.sasl.jaas.config"] = (
+            f'org.apache.kafka.common.security.{kind} required username="{user}" password="{password}";'
+        )
+    return options
+
+
+def _connection(settings: Settings, cluster: Cluster) -> dict[str, str]:
+    kafka = settings.kafka
+    elsewhere = cluster == "output" and bool(kafka.output_servers)
+    protocol = kafka.output_security_protocol if elsewhere else kafka.security_protocol
+    sasl = protocol.startswith("SASL")
+    return {
+        "bootstrap.servers": settings.output_servers if cluster == "output" else settings.bootstrap_servers,
+        "security.protocol": protocol,
+        "sasl.mechanism": (kafka.sasl_mechanism or "SCRAM-SHA-512") if sasl else "",
+        "sasl.username": kafka.sasl_username if sasl else "",
+        "sasl.password": kafka.sasl_password.get_secret_value() if sasl else "",
+    }
+
+
+def _ignore(_error: object) -> None:
+    """An error that librdkafka tells in passing; the call at hand raises it."""
+
+
+def topics(settings: Settings, cluster: Cluster = "output") -> dict[str, int]:
+    """Number of partitions of every topic of the cluster."""
+    with _answering(settings, cluster):
+        found = _admin(settings, cluster).list_topics(timeout=settings.kafka.timeout_seconds).topics
+    return {name: len(topic.partitions) for name, topic in sorted(found.items())}
+
+
+def partitions(settings: Settings, names: Iterable[str]) -> dict[str, int]:
+    """Number of partitions of substream topics; the configured number where one does not exist yet."""
+    known = topics(settings)
+    return {name: known.get(name) or settings.kafka.topic_partitions for name in names}
+
+
+def ensure_topics(settings: Settings, names: Iterable[str], cluster: Cluster = "output") -> dict[str, int]:
+    """Create the topics that are missing, leave the others as they are; returns the partitions of each."""
+    from confluent_kafka import KafkaError, KafkaException
+    from confluent_kafka.admin import NewTopic  # type: ignore[attr-defined]
+
+    names = list(names)
+    known = topics(settings, cluster)
+    missing = [name for name in names if name not in known]
+    if missing:
+        kafka = settings.kafka
+        config = {
+            "retention.ms": str(int(kafka.retention_hours * 3_600_000)),
+            "cleanup.policy": "delete",
+            "max.message.bytes": str(MESSAGE_BYTES),
+        }
+        new = [NewTopic(name, kafka.topic_partitions, kafka.replication, config=config) for name in missing]
+        with _answering(settings, cluster):
+            admin = _admin(settings, cluster)  # must outlive its futures
+            made = admin.create_topics(new, operation_timeout=kafka.timeout_seconds)
+            for name, future in made.items():
+                try:
+                    future.result()
+                except KafkaException as error:
+                    if error.args[0].code() in (KafkaError._TIMED_OUT, KafkaError._TRANSPORT):
+                        raise
+                    if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
+                        reason = error.args[0].str()
+                        raise StoreError(f"topic {name} cannot be made: {reason}; see [kafka] in the settings") from error
+        log.info("topics made", topics=",".join(missing), partitions=kafka.topic_partitions)
+        known = topics(settings, cluster)
+    return {name: known.get(name, settings.kafka.topic_partitions) for name in names}
+
+
+def end_offsets(settings: Settings, names: Iterable[str], cluster: Cluster = "input") -> dict[str, dict[int, int]]:
+    """Offset after the last record of each partition; nothing for a topic that does not exist."""
+    return _offsets(settings, names, cluster, -1)
+
+
+def start_offsets(settings: Settings, names: Iterable[str], cluster: Cluster = "input") -> dict[str, dict[int, int]]:
+    """Offset of the first record that each partition still holds."""
+    return _offsets(settings, names, cluster, -2)
+
+
+def _offsets(settings: Settings, names: Iterable[str], cluster: Cluster, when: int) -> dict[str, dict[int, int]]:
+    from confluent_kafka import TopicPartition
+    from confluent_kafka.admin import OffsetSpec  # type: ignore[attr-defined]
+
+    kinds: Any = OffsetSpec
+    spec = kinds.latest() if when == -1 else kinds.earliest() if when == -2 else kinds.for_timestamp(when)
+    known = topics(settings, cluster)
+    found: dict[str, dict[int, int]] = {name: {} for name in names}
+    wanted = {TopicPartition(name, part): spec for name in found for part in range(known.get(name, 0))}
+    if wanted:
+        with _answering(settings, cluster):
+            admin = _admin(settings, cluster)
+            asked = admin.list_offsets(wanted, request_timeout=settings.kafka.timeout_seconds)
+            for place, future in asked.items():
+                found[place.topic][place.partition] = future.result().offset
+    return found
+
+
+def topic_counts(settings: Settings, names: Iterable[str] | None = None) -> dict[str, int]:
+    """Messages that substream topics hold now; without names, of all `fink_…` topics."""
+    chosen = list(names) if names is not None else [name for name in topics(settings) if name.startswith("fink_")]
+    first, last = start_offsets(settings, chosen, "output"), end_offsets(settings, chosen, "output")
+    return {name: sum(last[name].values()) - sum(first[name].values()) for name in chosen}
+
+
+def headers(settings: Settings, names: Iterable[str], since: float = 0.0) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Topic and headers (text), with `timestamp` [ms] and `bytes`, of messages written since a time [s since 1970]."""
+    from confluent_kafka import Consumer, TopicPartition
+
+    names = list(names)
+    last = end_offsets(settings, names, "output")
+    first = _offsets(settings, names, "output", int(since * 1000)) if since > 0 else start_offsets(settings, names, "output")
+    places = [
+        TopicPartition(name, part, start)
+        for name, parts in first.items()
+        for part, start in parts.items()
+        if 0 <= start < last[name][part]
+    ]
+    left = {(place.topic, place.partition): last[place.topic][place.partition] for place in places}
+    config = {**client_config(settings, "output"), "group.id": "fink-headers", "enable.auto.commit": False}
+    consumer = Consumer({**config, "enable.partition.eof": False, "fetch.wait.max.ms": 50})
+    try:
+        consumer.assign(places)
+        until = time.monotonic() + settings.kafka.timeout_seconds
+        while left:
+            batch = consumer.consume(1000, timeout=1.0)
+            until = time.monotonic() + settings.kafka.timeout_seconds if batch else until
+            if time.monotonic() > until:
+                raise Unavailable(_unreachable(settings, "output"))
+            for message in batch:
+                if error := message.error():
+                    raise StoreError(f"topic {message.topic()} cannot be read: {error.str()}")
+                topic, part, offset = str(message.topic()), message.partition() or 0, message.offset() or 0
+                if offset < left.get((topic, part), 0):
+                    yield topic, _facts(message)
+                if offset + 1 >= left.get((topic, part), 0):
+                    left.pop((topic, part), None)
+    finally:
+        consumer.close()
+
+
+def _facts(message: Any) -> dict[str, Any]:
+    text = {name: (value or b"").decode() for name, value in message.headers() or []}
+    return {**text, "timestamp": message.timestamp()[1], "bytes": len(message.value() or b"")}
+
+
+def publish(frame: DataFrame, settings: Settings) -> None:
+    """Write rows (topic, partition, key, value, headers) to the cluster of substreams; returns when all are acknowledged."""
+    from py4j.protocol import Py4JJavaError  # type: ignore[import-untyped]
+
+    options = {
+        **spark_options(settings, "output"),
+        "kafka.acks": "all",
+        "kafka.enable.idempotence": "true",
+        "kafka.compression.type": settings.kafka.compression,
+        "kafka.max.request.size": str(MESSAGE_BYTES),
+        "kafka.batch.size": str(1 << 20),
+        "kafka.linger.ms": "5",
+        "kafka.buffer.memory": str(64 << 20),
+        "kafka.max.block.ms": str(int(settings.kafka.timeout_seconds * 1000)),
+    }
+    try:
+        frame.write.format("kafka").options(**options).save()
+    except Py4JJavaError as error:
+        if "org.apache.kafka.common.errors.TimeoutException" in str(error.java_exception):
+            raise Unavailable(_unreachable(settings, "output")) from error
+        raise
+
+
+def quarantine_topic(survey: str) -> str:
+    """Topic of a survey's bad packets; fink-client does not list such names."""
+    return f"fink_{survey}_quarantine"
+
+
+def publish_quarantine(frame: DataFrame, survey: str, settings: Settings) -> None:
+    """Write bad packets (origin, reason, value) as they came, with origin and reason as headers."""
+    topic = quarantine_topic(survey)
+    ensure_topics(settings, [topic])
+    origin = "concat_ws('|', origin.topic, origin.partition, origin.offset, origin.timestamp)"
+    facts = {"origin": origin, "reason": "reason"}
+    structs = ", ".join(f"named_struct('key', '{name}', 'value', cast({sql} as binary))" for name, sql in facts.items())
+    publish(frame.selectExpr(f"'{topic}' topic", f"cast({origin} as binary) key", "value", f"array({structs}) headers"), settings)
+
+
+def _admin(settings: Settings, cluster: Cluster) -> AdminClient:
+    from confluent_kafka.admin import AdminClient
+
+    return AdminClient(client_config(settings, cluster))
+
+
+class _answering:
+    """Turns librdkafka's errors into ours."""
+
+    def __init__(self, settings: Settings, cluster: Cluster) -> None:
+        self.settings, self.cluster = settings, cluster
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        from confluent_kafka import KafkaError, KafkaException
+
+        if not isinstance(error, KafkaException):
+            return
+        code = error.args[0].code()
+        if code in (KafkaError._TIMED_OUT, KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN, KafkaError._RESOLVE):
+            raise Unavailable(_unreachable(self.settings, self.cluster)) from error
+        raise StoreError(f"Kafka refused: {error.args[0].str()}; see [kafka] in the settings") from error
+
+
+def _unreachable(settings: Settings, cluster: Cluster) -> str:
+    address = settings.output_servers if cluster == "output" else settings.bootstrap_servers
+    name = "output_servers" if cluster == "output" and settings.kafka.output_servers else "bootstrap_servers"
+    start = "start the embedded one with `fink up`" if not getattr(settings.kafka, name) else "check that it runs"
+    return (
+        f"Kafka at {address} did not answer within {settings.kafka.timeout_seconds:g} s; {start}, or set [kafka] {name}"
+        f" (FINK_KAFKA__{name.upper()}=HOST:PORT)"
+    )

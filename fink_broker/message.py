@@ -1,0 +1,217 @@
+"""The shape of a substream message: schemaless Avro, with its own schema as compact JSON in the key."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from fink_broker import kafka
+from fink_broker.errors import FilterError
+from fink_broker.filters import Filter, topic_name, understood
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+    from pyspark.sql.types import DataType, StructType
+
+    from fink_broker.settings import Settings
+    from fink_broker.survey import Survey
+
+# Neutral columns of an alert row that a message carries in its struct `neutral`.
+NEUTRAL = (
+    "survey", "schema", "alert_id", "object_id", "ss_object_id", "ra", "dec", "mjd", "night", "healpix", "band", "flux",
+    "flux_err", "mag", "mag_err", "snr", "reliability", "quality", "first_mjd", "n_detections", "ss_distance_arcsec",
+    "neighbour_distance_arcsec", "neighbour_star_score", "public",
+)  # fmt: skip
+_ROW_ONLY = ("origin", "packet", "lightcurve")  # structs of a row that are no module's output
+ROOT = "topLevelRecord"
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Filters whose messages have the same columns share one encoding."""
+
+    columns: tuple[str, ...]
+    cutouts: bool
+    filters: tuple[Filter, ...]
+
+
+def shapes(filters: Sequence[Filter]) -> list[Shape]:
+    """The filters grouped by what they send."""
+    grouped: dict[tuple[tuple[str, ...], bool], list[Filter]] = {}
+    for rule in filters:
+        grouped.setdefault((tuple(sorted(rule.columns)), rule.cutouts), []).append(rule)
+    return [Shape(columns, cutouts, tuple(rules)) for (columns, cutouts), rules in grouped.items()]
+
+
+def message(
+    frame: DataFrame,
+    survey: Survey,
+    filters: Sequence[Filter],
+    settings: Settings | None = None,
+    marks: Mapping[str, str] | None = None,
+) -> DataFrame:
+    """Kafka rows (topic, partition, key, value, headers) of the alerts that filters chose (column `topics`).
+
+    Each object's messages stay in one partition of a topic, in order of time (as many partitions as the
+    topics have, so they must exist; one without settings). `marks` are headers of every message: checkpoint, batch.
+    """
+    made = [(shape, [topic_name(rule, survey.name) for rule in shape.filters]) for shape in shapes(filters)]
+    if not made:
+        return frame.sparkSession.createDataFrame([], MESSAGE)
+    keys, values = {}, {}
+    for place, (shape, names) in enumerate(made):
+        body, key = encoded(frame, survey, shape)
+        value = f"to_avro({body}, '{key}')"
+        if len(made) > 1:  # each alert is encoded once for each shape that somebody wants of it
+            value = f"if(arrays_overlap(topics, array({_texts(names)})), {value}, null)"
+        keys[_texts(names)] = f"cast('{key}' as binary)"
+        values[_texts(names)] = (f"_value{place}", value)
+    versions = {topic_name(rule, survey.name): rule.version for rule in filters}
+    counts = kafka.partitions(settings, versions) if settings else {}
+    count = str(max(counts.values(), default=1)) if len(set(counts.values())) <= 1 else f"{_map(counts)}[topic]"
+    facts = {
+        **{name: f"'{value}'" for name, value in (marks or {}).items()},
+        "origin": "concat_ws('|', origin.topic, origin.partition, origin.offset, origin.timestamp)",
+        "alert_id": "alert_id",
+        "filter_version": f"{_map(versions)}[topic]",
+        "schema": "schema",
+    }
+    headers = ", ".join(f"named_struct('key', '{name}', 'value', cast({sql} as binary))" for name, sql in facts.items())
+    who = "xxhash64(coalesce(object_id, ss_object_id, alert_id)) _who"
+    kept = ("mjd", "alert_id", "schema", "origin")
+    rows = frame.where("size(topics) > 0").selectExpr("topics", who, *kept, *(f"{sql} {name}" for name, sql in values.values()))
+    rows = rows.selectExpr("explode(topics) topic", "_who", *kept, *(name for name, _ in values.values()))
+    value = _by_topic({topics: name for topics, (name, _) in values.items()})
+    rows = rows.where(f"topic in ({', '.join(values)})")
+    rows = rows.selectExpr("topic", f"cast(pmod(_who, {count}) as int) partition", f"{value} value", *kept)
+    rows = rows.repartition("topic", "partition").sortWithinPartitions("topic", "partition", "mjd", "alert_id")
+    # the key comes after the shuffle: it is as large as a small alert
+    return rows.selectExpr("topic", "partition", f"{_by_topic(keys)} key", "value", f"array({headers}) headers")
+
+
+MESSAGE = "topic string, partition int, key binary, value binary, headers array<struct<key:string,value:binary>>"
+
+
+def encoded(frame: DataFrame, survey: Survey, shape: Shape) -> tuple[str, str]:
+    """Spark SQL of the struct that such a message holds, and its Avro schema as compact JSON; kept for each layout of rows."""
+    facts = (tuple(survey.client.items()), _tops(survey.paths), _tops(survey.cutout_paths))
+    return _encoded(frame.schema.json(), survey.name, *facts, shape)
+
+
+@lru_cache(maxsize=256)
+def _encoded(
+    layout: str, survey: str, client: tuple[tuple[str, str], ...], needed: frozenset[str], cutouts: frozenset[str], shape: Shape
+) -> tuple[str, str]:
+    from pyspark.sql import SparkSession
+    from pyspark.sql.types import StructType
+
+    frame = SparkSession.active().createDataFrame([], StructType.fromJson(json.loads(layout)))
+    needed |= {name.split(".")[0] for name, _ in client}
+    own = [
+        name
+        for name in _fields(frame, "packet")
+        if (not shape.columns or name in shape.columns or name in needed) and (shape.cutouts or name not in cutouts)
+    ]
+    columns = {name: f"packet.`{name}`" for name in own}
+    for name, sql in client:
+        top, _, inner = name.partition(".")
+        value = f"({sql})" if understood(frame, sql) else "cast(null as string)"  # its source, such as a module, is not there
+        if not inner:
+            columns[name] = value
+        elif top in columns:
+            parts = {field: f"packet.`{top}`.`{field}`" for field in _fields(frame, f"packet.{top}")}
+            parts[inner] = f"coalesce({parts[inner]}, {value})"
+            columns[top] = f"if({columns[top]} is null and {value} is null, null, {_named_struct(parts)})"
+    modules = [field.name for field in frame.schema if isinstance(field.dataType, StructType) and field.name not in _ROW_ONLY]
+    if clash := sorted({*modules, "neutral", "provenance"} & set(columns)):
+        both = ", ".join(clash)
+        raise FilterError(f"messages of {survey} would have two columns {both}, the survey's and a module's; rename the module")
+    columns |= {name: f"`{name}`" for name in modules}
+    columns["neutral"] = _named_struct({name: f"`{name}`" for name in NEUTRAL if name in frame.columns})
+    if "provenance" in frame.columns:
+        columns["provenance"] = "provenance"
+    made = frame.selectExpr(*(f"{sql} `{name}`" for name, sql in columns.items())).schema
+    wanted = plain(made)
+    for is_now, field in zip(made, wanted, strict=True):
+        if is_now.dataType.simpleString() != field.dataType.simpleString():
+            columns[field.name] = f"cast({columns[field.name]} as {field.dataType.simpleString()})"
+    return _named_struct(columns), json.dumps(avro_schema(wanted), separators=(",", ":"))
+
+
+def _named_struct(columns: Mapping[str, str]) -> str:
+    parts = (f"'{name}', {sql}" for name, sql in columns.items())
+    return f"named_struct({', '.join(parts)})"
+
+
+def _tops(paths: Mapping[str, str]) -> frozenset[str]:
+    return frozenset(path.split(".")[0] for path in paths.values())
+
+
+def plain(kind: DataType) -> Any:
+    """The type as fink-client can read it: all nullable, no Avro logical types (times become text)."""
+    from pyspark.sql import types as T
+
+    if isinstance(kind, T.StructType):
+        return T.StructType([T.StructField(field.name, plain(field.dataType)) for field in kind])
+    if isinstance(kind, T.ArrayType):
+        return T.ArrayType(plain(kind.elementType))
+    if isinstance(kind, T.MapType):
+        return T.MapType(T.StringType(), plain(kind.valueType))
+    if isinstance(kind, T.DecimalType):
+        return T.DoubleType()
+    if isinstance(kind, T.ByteType | T.ShortType):
+        return T.IntegerType()
+    if type(kind).typeName() in _AVRO:
+        return kind
+    return T.StringType()
+
+
+_AVRO = {
+    "boolean": "boolean", "integer": "int", "long": "long", "float": "float", "double": "double", "string": "string",
+    "binary": "bytes",
+}  # fmt: skip
+
+
+def avro_schema(layout: StructType, name: str = ROOT, namespace: str = "") -> dict[str, Any]:
+    """Avro schema of a plain struct: every record inline under a name of its own, as Spark would write it."""
+    inside = f"{namespace}.{name}" if namespace else name
+    fields = [{"name": field.name, "type": _union(field.dataType, field.name, inside)} for field in layout]
+    return {"type": "record", "name": name, **({"namespace": namespace} if namespace else {}), "fields": fields}
+
+
+def _union(kind: DataType, name: str, namespace: str) -> list[Any]:
+    from pyspark.sql import types as T
+
+    if isinstance(kind, T.StructType):
+        return [avro_schema(kind, name, namespace), "null"]
+    if isinstance(kind, T.ArrayType):
+        return [{"type": "array", "items": _union(kind.elementType, name, namespace)}, "null"]
+    if isinstance(kind, T.MapType):
+        return [{"type": "map", "values": _union(kind.valueType, name, namespace)}, "null"]
+    return [_AVRO[type(kind).typeName()], "null"]
+
+
+def _fields(frame: DataFrame, path: str) -> list[str]:
+    kind: Any = frame.schema
+    for part in path.split("."):
+        kind = kind[part].dataType
+    return list(kind.names)
+
+
+def _by_topic(choices: Mapping[str, str]) -> str:
+    """SQL that chooses by topic; each key is the topics of one choice, as they stand in an IN."""
+    *first, (_, last) = choices.items()
+    whens = " ".join(f"when topic in ({topics}) then {sql}" for topics, sql in first)
+    return f"case {whens} else {last} end" if first else last
+
+
+def _texts(values: Sequence[str]) -> str:
+    return ", ".join(f"'{value}'" for value in values)
+
+
+def _map(values: Mapping[str, object]) -> str:
+    pairs = (f"'{key}', {value!r}" for key, value in sorted(values.items()))
+    return f"map({', '.join(pairs)})"

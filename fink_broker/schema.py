@@ -1,0 +1,241 @@
+"""Avro schemas of the surveys: known by their fingerprint, joined into one union schema a survey."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import fastavro
+from fastavro.schema import fingerprint as avro_fingerprint
+from fastavro.schema import to_parsing_canonical_form
+
+from fink_broker.errors import ConfigError, SchemaError, Unavailable, UnknownSchema
+
+_WIDER = ("int", "long", "float", "double")
+_TAGS = ("first", "second")  # of two schemas that call themselves the same version
+
+
+def fingerprint(schema: Any) -> str:
+    """SHA-256 (hex) of a schema's Parsing Canonical Form: the same for all spellings of one schema."""
+    try:
+        return avro_fingerprint(to_parsing_canonical_form(schema), "SHA-256")
+    except Exception as error:
+        raise UnknownSchema(f"schema cannot be parsed: {type(error).__name__}: {error}") from error
+
+
+@dataclass(frozen=True)
+class Schema:
+    """One version of a survey's schema, as the folder schemas/<survey>/<version> holds it."""
+
+    survey: str
+    version: str
+    source: str = field(repr=False)
+    confluent_id: int | None = None
+
+    @cached_property
+    def json(self) -> Any:
+        """The schema as fastavro parsed it."""
+        return fastavro.parse_schema(json.loads(self.source))
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 of its canonical form."""
+        return fingerprint(json.loads(self.source))
+
+    def text(self) -> str:
+        """The schema as compact JSON."""
+        return json.dumps(json.loads(self.source), separators=(",", ":"))
+
+
+@dataclass
+class SchemaLibrary:
+    """All schemas of one survey, oldest first."""
+
+    survey: str
+    schemas: tuple[Schema, ...]
+    registry: RegistryClient | None = None
+
+    @staticmethod
+    def load(folder: Path, survey: str, registry_url: str = "") -> SchemaLibrary:
+        """The schemas under `folder`/`survey`; ConfigError when there are none."""
+        files = sorted((folder / survey).glob("*/*.avsc"), key=lambda file: _order(file.parent.name))
+        if not files:
+            raise ConfigError(f"no schema under {folder / survey}; add one as {survey}/<version>/alert.avsc, see schemas/README.md")
+        found = tuple(Schema(survey, file.parent.name, file.read_text(), _confluent_id(file.parent.name)) for file in files)
+        return SchemaLibrary(survey, found, RegistryClient(registry_url) if registry_url else None)
+
+    @property
+    def newest(self) -> Schema:
+        """The newest version."""
+        return self.schemas[-1]
+
+    @property
+    def default(self) -> Schema:
+        """The version that a bare body is tried with first: the campaign's, where there are two of one name."""
+        tagged = [schema for schema in self.schemas if schema.version.endswith(_TAGS[-1])]
+        return tagged[-1] if tagged else self.newest
+
+    def by_fingerprint(self, value: str) -> Schema:
+        """The schema of that fingerprint; UnknownSchema naming the known versions."""
+        for schema in reversed(self.schemas):
+            if schema.fingerprint == value:
+                return schema
+        raise UnknownSchema(f"unknown schema: {value[:16]}… is none of {self.survey} {self._known()}")
+
+    def by_version(self, version: str) -> Schema:
+        """The schema of that version; UnknownSchema naming the known ones."""
+        for schema in self.schemas:
+            if schema.version == version:
+                return schema
+        raise UnknownSchema(f"unknown schema: no version {version} of {self.survey}; known: {self._known()}")
+
+    def by_confluent_id(self, identifier: int) -> Schema:
+        """The schema of an id in the Confluent framing, asked of the registry when schemas/ does not have it."""
+        for schema in self.schemas:
+            if schema.confluent_id == identifier:
+                return schema
+        if self.registry is not None:
+            return self.by_fingerprint(fingerprint(self.registry.get(identifier)))
+        ids = ", ".join(str(schema.confluent_id) for schema in self.schemas)
+        raise UnknownSchema(f"unknown schema: id {identifier} is none of {self.survey}'s {ids}")
+
+    def union(self) -> dict[str, Any]:
+        """One schema with all fields of all versions, each nullable; records merged, numbers widened.
+
+        Where a field changed its type past that, the newest version's type stands (see schemas/README.md).
+        """
+        merged: Any = None
+        for schema in self.schemas:
+            expanded = _expand(json.loads(schema.source), {})
+            merged = expanded if merged is None else _merge(merged, expanded)
+        return _nullable(merged, set())
+
+    def _known(self) -> str:
+        return ", ".join(schema.version for schema in self.schemas)
+
+
+class RegistryClient:
+    """A Confluent schema registry, asked once for each id."""
+
+    def __init__(self, url: str, timeout_seconds: float = 10.0) -> None:
+        self.url, self.timeout = url.rstrip("/"), timeout_seconds
+        self._known: dict[int, Any] = {}
+
+    def get(self, identifier: int) -> Any:
+        """Schema of an id as parsed JSON, references drawn in; UnknownSchema or Unavailable."""
+        if identifier not in self._known:
+            answer = self._ask(f"/schemas/ids/{identifier}", f"id {identifier}")
+            named: dict[str, Any] = {}
+            for reference in answer.get("references", []):
+                self._draw_in(reference, named)
+            self._known[identifier] = _expand_once(json.loads(answer["schema"]), named)
+        return self._known[identifier]
+
+    def _draw_in(self, reference: dict[str, Any], named: dict[str, Any]) -> None:
+        path = f"/subjects/{reference['subject']}/versions/{reference['version']}"
+        answer = self._ask(path, f"subject {reference['subject']}")
+        for inner in answer.get("references", []):
+            self._draw_in(inner, named)
+        named[reference["name"]] = json.loads(answer["schema"])
+
+    def _ask(self, path: str, what: str) -> Any:
+        import httpx
+
+        try:
+            answer = httpx.get(self.url + path, timeout=self.timeout)
+        except httpx.HTTPError as error:
+            raise Unavailable(f"schema registry at {self.url} does not answer: {error}; check [kafka] schema_registry_url") from error
+        if answer.status_code == 404:
+            raise UnknownSchema(f"unknown schema: the registry at {self.url} has no {what}")
+        if answer.status_code != 200:
+            raise Unavailable(f"schema registry at {self.url} answered {answer.status_code} for {what}; try again later")
+        return answer.json()
+
+
+def _order(version: str) -> tuple[Any, ...]:
+    numbers = re.match(r"[\d.]*", version)
+    parts = [int(part) for part in (numbers.group() if numbers else "").split(".") if part]
+    return (*parts, *([0] * (4 - len(parts))), version)
+
+
+def _confluent_id(version: str) -> int | None:
+    parts = version.split(".")
+    return 100 * int(parts[0]) + int(parts[1]) if len(parts) == 2 and all(part.isdigit() for part in parts) else None
+
+
+def _expand(schema: Any, known: dict[str, Any], namespace: str = "") -> Any:
+    """The schema with each reference to a named record replaced by that record, names without their namespace."""
+    if isinstance(schema, list):
+        return [_expand(part, known, namespace) for part in schema]
+    if isinstance(schema, str):
+        return known.get(schema) or known.get(f"{namespace}.{schema}") or schema
+    kind = schema["type"]
+    if kind == "array":
+        return {"type": "array", "items": _expand(schema["items"], known, namespace)}
+    if kind != "record":
+        return schema if len(schema) > 1 else _expand(kind, known, namespace)
+    full = schema["name"] if "." in schema["name"] else ".".join(filter(None, (schema.get("namespace", namespace), schema["name"])))
+    inner = full.rpartition(".")[0]
+    fields = {part["name"]: _expand(part["type"], known, inner) for part in schema["fields"]}
+    known[full] = {"type": "record", "name": full.rpartition(".")[2], "fields": fields}
+    return known[full]
+
+
+def _expand_once(schema: Any, named: dict[str, Any]) -> Any:
+    """The schema with references of a registry drawn in where they are first used."""
+    if isinstance(schema, list):
+        return [_expand_once(part, named) for part in schema]
+    if isinstance(schema, str):
+        return _expand_once(named.pop(schema), named) if schema in named else schema
+    if isinstance(schema, dict):
+        keys = ("type", "items", "values")
+        made = {key: _expand_once(value, named) if key in keys else value for key, value in schema.items()}
+        if "fields" in made:
+            made["fields"] = [_expand_once(part, named) for part in made["fields"]]
+        return made
+    return schema
+
+
+def _bare(kind: Any) -> Any:
+    """The one type of a nullable union."""
+    if not isinstance(kind, list):
+        return kind
+    rest = [part for part in kind if part != "null"]
+    if len(rest) != 1:
+        raise SchemaError(f"a field may be one type or null, not {kind}; write the schema with one type")
+    return rest[0]
+
+
+def _merge(old: Any, new: Any) -> Any:
+    old, new = _bare(old), _bare(new)
+    if isinstance(old, dict) and isinstance(new, dict) and old["type"] == new["type"] == "record":
+        fields = dict(old["fields"])
+        for name, kind in new["fields"].items():
+            fields[name] = _merge(fields[name], kind) if name in fields else kind
+        order = [*new["fields"], *(name for name in fields if name not in new["fields"])]
+        return {"type": "record", "name": new["name"], "fields": {name: fields[name] for name in order}}
+    if isinstance(old, dict) and isinstance(new, dict) and old["type"] == new["type"] == "array":
+        return {"type": "array", "items": _merge(old["items"], new["items"])}
+    if old in _WIDER and new in _WIDER:
+        return max(old, new, key=_WIDER.index)
+    return new
+
+
+def _nullable(schema: Any, used: set[str], path: str = "") -> Any:
+    """Avro JSON of a merged schema; each record has its own name, every field may be null."""
+    schema = _bare(schema)
+    if isinstance(schema, dict) and schema["type"] == "record":
+        name = schema["name"]
+        namespace = path or "union"
+        fields = [
+            {"name": field, "type": ["null", _nullable(kind, used, f"{namespace}.{field}")], "default": None}
+            for field, kind in schema["fields"].items()
+        ]
+        return {"type": "record", "name": name, "namespace": namespace, "fields": fields}
+    if isinstance(schema, dict) and schema["type"] == "array":
+        return {"type": "array", "items": ["null", _nullable(schema["items"], used, path)]}
+    return schema

@@ -1,0 +1,61 @@
+"""The server and connector jars, fetched once by Maven from conf/services/<kind>/pom.xml."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Literal
+
+from fink_broker.errors import ConfigError, Unavailable
+from fink_broker.settings import PROJECT, data_folder
+
+Kind = Literal["spark", "kafka", "hbase"]
+KINDS: tuple[Kind, ...] = ("spark", "kafka", "hbase")
+
+
+def folder() -> Path:
+    """Where jars lie: FINK_JARS, else .jars of the checkout, else the user's cache when the package is installed."""
+    if chosen := os.environ.get("FINK_JARS"):
+        return Path(chosen)
+    checkout = (PROJECT / "conf" / "services").is_dir()
+    return PROJECT / ".jars" if checkout else Path("~/.cache/fink-broker/jars").expanduser()
+
+
+def java() -> str:
+    """Path of Java; ConfigError saying what to install."""
+    return _need("java", "openjdk-17-jre-headless")
+
+
+def ensure(kind: Kind) -> Path:
+    """Folder of the jars of one kind, fetched now if they are not there or the pom has changed."""
+    pom = data_folder("conf") / "services" / kind / "pom.xml"
+    target = folder() / kind
+    stamp, mark = target / ".stamp", hashlib.sha256(pom.read_bytes()).hexdigest()
+    if stamp.is_file() and stamp.read_text() == mark:
+        return target
+    java()
+    maven = _need("mvn", "maven")
+    folder().mkdir(parents=True, exist_ok=True)
+    with (folder() / f".{kind}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if stamp.is_file() and stamp.read_text() == mark:
+            return target
+        shutil.rmtree(target, ignore_errors=True)
+        line = [maven, "-B", "-q", "dependency:copy-dependencies", "-f", str(pom), f"-DoutputDirectory={target}"]
+        done = subprocess.run([*line, "-DincludeScope=runtime"], capture_output=True, text=True, check=False)
+        if done.returncode:
+            errors = [row for row in done.stdout.splitlines() if "ERROR" in row][:1]
+            raise Unavailable(f"Maven could not fetch the {kind} jars: {' '.join(errors)[:300]}; check the network, then run it again")
+        stamp.write_text(mark)
+    return target
+
+
+def _need(program: str, package: str) -> str:
+    found = shutil.which(program)
+    if not found:
+        raise ConfigError(f"{program} is not installed; expected it on the PATH; install it: apt-get install {package}")
+    return found

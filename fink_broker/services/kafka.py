@@ -1,0 +1,81 @@
+"""A Kafka broker in KRaft mode: one process, one node, on loopback."""
+
+from __future__ import annotations
+
+import subprocess
+import uuid
+from base64 import urlsafe_b64encode
+from pathlib import Path
+from typing import Any
+
+from fink_broker.errors import Unavailable
+from fink_broker.services import jars, process
+
+PORT = 9092
+PROPERTIES = """\
+process.roles=broker,controller
+node.id=1
+listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}
+advertised.listeners=PLAINTEXT://127.0.0.1:{port}
+controller.listener.names=CONTROLLER
+controller.quorum.voters=1@127.0.0.1:{controller}
+listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT
+log.dirs={data}
+auto.create.topics.enable=false
+num.partitions=4
+offsets.topic.replication.factor=1
+offsets.topic.num.partitions=4
+transaction.state.log.replication.factor=1
+transaction.state.log.min.isr=1
+share.coordinator.state.topic.replication.factor=1
+share.coordinator.state.topic.min.isr=1
+group.initial.rebalance.delay.ms=0
+message.max.bytes=16777216
+replica.fetch.max.bytes=16777216
+log.segment.bytes=268435456
+log.retention.hours=168
+log.retention.check.interval.ms=60000
+"""
+
+
+def start(home: Path, known: dict[str, Any]) -> dict[str, Any]:
+    """Start the broker under HOME/services/kafka on the ports it had before, if they are free; returns what it is."""
+    folder = home / "services" / "kafka"
+    folder.mkdir(parents=True, exist_ok=True)
+    libs = jars.ensure("kafka")
+    port = process.free_port(int(known.get("port", PORT)))
+    controller = process.free_port(int(known.get("controller_port", 0)))
+    conf, log = folder / "server.properties", home / "logs" / "kafka.log"
+    conf.write_text(PROPERTIES.format(port=port, controller=controller, data=folder / "data"))
+    run = [jars.java(), "-Xmx640m", "-Xms128m", "-XX:+UseG1GC", f"-Dlog4j2.configurationFile={_log4j(folder)}", "-cp", f"{libs}/*"]
+    if not (folder / "data" / "meta.properties").is_file():
+        cluster = urlsafe_b64encode(uuid.uuid4().bytes).rstrip(b"=").decode()
+        line = [*run, "kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(conf)]
+        done = subprocess.run(line, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise Unavailable(f"Kafka's storage cannot be formatted: {(done.stderr or done.stdout).strip()[:300]}; remove {folder}")
+    pid = process.start([*run, "kafka.Kafka", str(conf)], log)
+    process.wait(lambda: process.answers(port) and _talks(port), pid, "Kafka", log)
+    return {
+        "bootstrap_servers": f"127.0.0.1:{port}", "port": port, "controller_port": controller, "pid": pid, "mark": str(conf), "log": str(log)
+    }  # fmt: skip
+
+
+def _talks(port: int) -> bool:
+    from confluent_kafka import KafkaException
+    from confluent_kafka.admin import AdminClient
+
+    try:
+        admin = AdminClient({"bootstrap.servers": f"127.0.0.1:{port}", "log_level": 0})
+        return bool(admin.list_topics(timeout=2).brokers)
+    except KafkaException:
+        return False
+
+
+def _log4j(folder: Path) -> Path:
+    file = folder / "log4j2.properties"
+    file.write_text(
+        "rootLogger.level = warn\nrootLogger.appenderRef.out.ref = out\nappender.out.type = Console\nappender.out.name = out\n"
+        "appender.out.layout.type = PatternLayout\nappender.out.layout.pattern = %d %p %c{1}: %m%n\n"
+    )
+    return file

@@ -1,0 +1,82 @@
+"""The services of one machine, all together: `up`, `down`, `status`; what runs stands in HOME/services.json."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from fink_broker.services import hbase, jars, kafka, process
+
+Say = Callable[[str], None]
+PIDS = {"kafka": ("pid",), "hbase": ("thrift_pid", "pid"), "gateway": ("pid",)}  # in the order in which they stop
+
+
+def up(home: Path, say: Say = print) -> dict[str, Any]:
+    """Start Kafka and HBase, or find them running; returns what services.json holds."""
+    home.mkdir(parents=True, exist_ok=True)
+    for kind in jars.KINDS:
+        if not (jars.folder() / kind / ".stamp").is_file():
+            say(f"fetching the {kind} jars (once)")
+        jars.ensure(kind)
+    with _locked(home):
+        for name, server in (("kafka", kafka), ("hbase", hbase)):
+            known = read(home).get(name, {})
+            if running(name, known):
+                continue
+            stop(name, known)
+            started = time.monotonic()
+            found = server.start(home, known)
+            update(home, name, found)
+            moved = f"; port {known['port']} was busy" if known.get("port", found["port"]) != found["port"] else ""
+            say(f"{name} up on port {found['port']} in {time.monotonic() - started:.1f} s{moved}")
+    return read(home)
+
+
+def down(home: Path) -> list[str]:
+    """Stop what runs under a home; ports are kept for the next start. Returns the names of what was stopped."""
+    with _locked(home):
+        return [name for name, known in read(home).items() if name in PIDS and stop(name, known)]
+
+
+def status(home: Path) -> dict[str, Any]:
+    """Each service with its address and whether it runs and answers."""
+    return {name: {**known, "running": running(name, known)} for name, known in read(home).items()}
+
+
+def running(name: str, known: dict[str, Any]) -> bool:
+    """Whether all processes of a service live and its port answers."""
+    pids = [int(known[key]) for key in PIDS.get(name, ()) if key in known]
+    return bool(pids) and all(process.alive(pid, known.get("mark", "")) for pid in pids) and process.answers(int(known["port"]))
+
+
+def stop(name: str, known: dict[str, Any]) -> bool:
+    """Stop the processes of one service; whether any ran."""
+    return any([process.stop(int(known[key]), known.get("mark", "")) for key in PIDS[name] if key in known])
+
+
+def read(home: Path) -> dict[str, Any]:
+    """What services.json holds; empty at first."""
+    file = home / "services.json"
+    found: dict[str, Any] = json.loads(file.read_text()) if file.is_file() else {}
+    return found
+
+
+def update(home: Path, name: str, found: dict[str, Any]) -> None:
+    """Write one service into services.json, in one step."""
+    home.mkdir(parents=True, exist_ok=True)
+    part = home / f".services.{name}.json"
+    part.write_text(json.dumps({**read(home), name: found}, indent=2) + "\n")
+    part.rename(home / "services.json")
+
+
+@contextmanager
+def _locked(home: Path) -> Iterator[None]:
+    home.mkdir(parents=True, exist_ok=True)
+    with (home / ".services.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
