@@ -63,8 +63,8 @@ def message(
         return frame.sparkSession.createDataFrame([], MESSAGE)
     keys, values = {}, {}
     for place, (shape, names) in enumerate(made):
-        body, key = encoded(frame, survey, shape)
-        value = f"to_avro({body}, '{key}')"
+        body, written, key = encoded(frame, survey, shape)
+        value = f"to_avro({body}, '{written}')"
         if len(made) > 1:  # each alert is encoded once for each shape that somebody wants of it
             value = f"if(arrays_overlap(topics, array({_texts(names)})), {value}, null)"
         keys[_texts(names)] = f"cast('{key}' as binary)"
@@ -95,8 +95,11 @@ def message(
 MESSAGE = "topic string, partition int, key binary, value binary, headers array<struct<key:string,value:binary>>"
 
 
-def encoded(frame: DataFrame, survey: Survey, shape: Shape) -> tuple[str, str]:
-    """Spark SQL of the struct that such a message holds, and its Avro schema as compact JSON; kept for each layout of rows."""
+def encoded(frame: DataFrame, survey: Survey, shape: Shape) -> tuple[str, str, str]:
+    """Spark SQL of the struct that such a message holds, the Avro schema that writes it, and the one that goes with it.
+
+    Both as compact JSON and the same on the wire; only the first has logical types. Kept for each layout of rows.
+    """
     facts = (tuple(survey.client.items()), _tops(survey.paths), _tops(survey.cutout_paths))
     return _encoded(frame.schema.json(), survey.name, *facts, shape)
 
@@ -104,7 +107,7 @@ def encoded(frame: DataFrame, survey: Survey, shape: Shape) -> tuple[str, str]:
 @lru_cache(maxsize=256)
 def _encoded(
     layout: str, survey: str, client: tuple[tuple[str, str], ...], needed: frozenset[str], cutouts: frozenset[str], shape: Shape
-) -> tuple[str, str]:
+) -> tuple[str, str, str]:
     from pyspark.sql import SparkSession
     from pyspark.sql.types import StructType
 
@@ -138,7 +141,8 @@ def _encoded(
     for is_now, field in zip(made, wanted, strict=True):
         if is_now.dataType.simpleString() != field.dataType.simpleString():
             columns[field.name] = f"cast({columns[field.name]} as {field.dataType.simpleString()})"
-    return _named_struct(columns), json.dumps(avro_schema(wanted), separators=(",", ":"))
+    written, key = (json.dumps(avro_schema(wanted, logical), separators=(",", ":")) for logical in (True, False))
+    return _named_struct(columns), written, key
 
 
 def _named_struct(columns: Mapping[str, str]) -> str:
@@ -151,7 +155,7 @@ def _tops(paths: Mapping[str, str]) -> frozenset[str]:
 
 
 def plain(kind: DataType) -> Any:
-    """The type as fink-client can read it: all nullable, no Avro logical types (times become text)."""
+    """The type as a message has it: all nullable, and nothing that Avro needs a decimal or a fixed for."""
     from pyspark.sql import types as T
 
     if isinstance(kind, T.StructType):
@@ -164,34 +168,44 @@ def plain(kind: DataType) -> Any:
         return T.DoubleType()
     if isinstance(kind, T.ByteType | T.ShortType):
         return T.IntegerType()
-    if type(kind).typeName() in _AVRO:
-        return kind
-    return T.StringType()
+    return kind if type(kind).typeName() in {**_AVRO, **_LOGICAL} else T.StringType()
 
 
 _AVRO = {
     "boolean": "boolean", "integer": "int", "long": "long", "float": "float", "double": "double", "string": "string",
     "binary": "bytes",
 }  # fmt: skip
+_LOGICAL = {
+    "timestamp": ("long", "timestamp-micros"),
+    "timestamp_ntz": ("long", "local-timestamp-micros"),
+    "date": ("int", "date"),
+}
 
 
-def avro_schema(layout: StructType, name: str = ROOT, namespace: str = "") -> dict[str, Any]:
-    """Avro schema of a plain struct: every record inline under a name of its own, as Spark would write it."""
+def avro_schema(layout: StructType, logical: bool = False, name: str = ROOT, namespace: str = "") -> dict[str, Any]:
+    """Avro schema of a plain struct: every record inline under a name of its own, as Spark would write it.
+
+    Without logical types a time is a long [microseconds since 1970], since fink-client refuses them.
+    """
     inside = f"{namespace}.{name}" if namespace else name
-    fields = [{"name": field.name, "type": _union(field.dataType, field.name, inside)} for field in layout]
+    fields = [{"name": field.name, "type": _union(field.dataType, logical, field.name, inside)} for field in layout]
     return {"type": "record", "name": name, **({"namespace": namespace} if namespace else {}), "fields": fields}
 
 
-def _union(kind: DataType, name: str, namespace: str) -> list[Any]:
+def _union(kind: DataType, logical: bool, name: str, namespace: str) -> list[Any]:
     from pyspark.sql import types as T
 
     if isinstance(kind, T.StructType):
-        return [avro_schema(kind, name, namespace), "null"]
+        return [avro_schema(kind, logical, name, namespace), "null"]
     if isinstance(kind, T.ArrayType):
-        return [{"type": "array", "items": _union(kind.elementType, name, namespace)}, "null"]
+        return [{"type": "array", "items": _union(kind.elementType, logical, name, namespace)}, "null"]
     if isinstance(kind, T.MapType):
-        return [{"type": "map", "values": _union(kind.valueType, name, namespace)}, "null"]
-    return [_AVRO[type(kind).typeName()], "null"]
+        return [{"type": "map", "values": _union(kind.valueType, logical, name, namespace)}, "null"]
+    text = type(kind).typeName()
+    if text in _LOGICAL:
+        stored, meaning = _LOGICAL[text]
+        return [{"type": stored, "logicalType": meaning} if logical else stored, "null"]
+    return [_AVRO[text], "null"]
 
 
 def _fields(frame: DataFrame, path: str) -> list[str]:

@@ -10,7 +10,8 @@ if TYPE_CHECKING:
 _POINT = "mjd:double,band:string,flux:double,flux_err:double,mag:double,mag_err:double,limit_mag:double,kind:string"
 LAYOUT = f"""
 origin struct<topic:string,partition:int,offset:bigint,timestamp:bigint>, survey string, schema string,
-packet struct<candid:bigint,objectId:string,candidate:struct<jd:double,fid:int,magpsf:float,drb:float,ndethist:int,seen:timestamp>,
+packet struct<candid:bigint,objectId:string,
+  candidate:struct<jd:double,fid:int,magpsf:float,drb:float,ndethist:int,seen:timestamp>,
   prv_candidates:array<struct<jd:double,magpsf:float>>,cutoutScience:struct<fileName:string,stampData:binary>>,
 alert_id string, object_id string, ss_object_id string, ra double, dec double, mjd double, night int, healpix bigint, band string,
 flux double, flux_err double, mag double, mag_err double, snr double, reliability double, quality array<string>, first_mjd double,

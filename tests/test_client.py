@@ -30,7 +30,10 @@ SCHEMA: dict[str, Any] = {
             "type": [
                 {
                     "type": "array",
-                    "items": [{"type": "record", "name": "prv_candidates", "namespace": "topLevelRecord", "fields": POINT}, "null"],
+                    "items": [
+                        {"type": "record", "name": "prv_candidates", "namespace": "topLevelRecord", "fields": POINT},
+                        "null",
+                    ],
                 },
                 "null",
             ],

@@ -44,7 +44,9 @@ def written(folder: Path, text: str, name: str = "mine") -> Path:
 
 def test_a_file_becomes_a_filter(tmp_path: Path) -> None:
     rule = read_filter(written(tmp_path, GOOD + 'survey = "ztf"\ncolumns = ["candid"]\ncutouts = false\nmax_rate = 0.1\n'))
-    assert rule == Filter("mine", "bright ones", survey=("ztf",), where="mag < 19", columns=("candid",), cutouts=False, max_rate=0.1)
+    assert rule == Filter(
+        "mine", "bright ones", survey=("ztf",), where="mag < 19", columns=("candid",), cutouts=False, max_rate=0.1
+    )
     assert topic_name(rule, "ztf") == "fink_mine_ztf"
 
 
@@ -63,7 +65,10 @@ def test_a_file_becomes_a_filter(tmp_path: Path) -> None:
         (GOOD + 'name = "other"', "its name is 'other' but its file is 'mine.toml'"),
         (GOOD + "[arguments]\nx = 'mag'", "has [arguments] but no `python`"),
         ('summary = "x"\nwhere = "packet.candidate.drb > 0.5"', 'without saying of which survey; add survey = ["ztf"]'),
-        ('summary = "x"\nwhere = "mag < 1 and `java_method`(\'java.lang.System\', \'exit\')"', "uses java_method; a filter may only"),
+        (
+            "summary = \"x\"\nwhere = \"mag < 1 and `java_method`('java.lang.System', 'exit')\"",
+            "uses java_method; a filter may only",
+        ),
         ('summary = "x"\nwhere = "rand() < 0.1"', "uses rand;"),
         ('summary = "x"\nwhere = "exists (select 1)"', "uses select;"),
     ],
@@ -233,7 +238,10 @@ def test_functions_choose_too_and_one_that_raises_costs_only_itself(rows: DataFr
         (Filter("mine", "x", python=f"{HERE}:absent"), "cannot import"),
         (Filter("mine", "x", python="no.such:thing"), "cannot import no.such:thing"),
         (Filter("mine", "x", python=f"{HERE}:HERE"), "is not a function"),
-        (Filter("mine", "x", python=f"{HERE}:rising", arguments={"rate": "mag", "x": "mag"}), "has no argument x; it takes rate, objectId"),
+        (
+            Filter("mine", "x", python=f"{HERE}:rising", arguments={"rate": "mag", "x": "mag"}),
+            "has no argument x; it takes rate, objectId",
+        ),
         (Filter("mine", "x", python=f"{HERE}:rising", arguments={"rate": "magg"}), "no column 'magg'"),
     ],
 )

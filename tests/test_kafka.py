@@ -33,16 +33,16 @@ def test_plain_connections_need_no_more_than_an_address() -> None:
 
 
 def test_sasl_reaches_both_clients() -> None:
-    settings = made(
-        bootstrap_servers="one:9092", security_protocol="SASL_SSL", sasl_username="me", sasl_password='a"b\\c'
-    )
+    settings = made(bootstrap_servers="one:9092", security_protocol="SASL_SSL", sasl_username="me", sasl_password='a"b\\c')
     found = kafka.client_config(settings)
     assert (found["sasl.mechanism"], found["sasl.username"], found["sasl.password"]) == ("SCRAM-SHA-512", "me", 'a"b\\c')
     options = kafka.spark_options(settings)
     assert options["kafka.sasl.mechanism"] == "SCRAM-SHA-512"
     assert options["kafka.sasl.jaas.config"].endswith('ScramLoginModule required username="me" password="a\\"b\\\\c";')
-    assert "a\"b" not in repr(settings)
-    plain = made(bootstrap_servers="x:1", security_protocol="SASL_SSL", sasl_mechanism="PLAIN", sasl_username="me", sasl_password="p")
+    assert 'a"b' not in repr(settings)
+    plain = made(
+        bootstrap_servers="x:1", security_protocol="SASL_SSL", sasl_mechanism="PLAIN", sasl_username="me", sasl_password="p"
+    )
     assert "plain.PlainLoginModule" in kafka.spark_options(plain)["kafka.sasl.jaas.config"]
 
 

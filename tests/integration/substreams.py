@@ -1,0 +1,68 @@
+"""Alerts of a survey, decoded, filtered and published to topics of their own: what the tests of readers need."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from fink_broker import kafka
+from fink_broker.alert import Decoder
+from fink_broker.filters import Filter, route, topic_name
+from fink_broker.message import message
+from fink_broker.schema import SchemaLibrary
+from fink_broker.survey import Survey, load_survey
+from fink_broker.testing import MadeAlert, encode, make_alerts
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
+
+    from fink_broker.settings import Settings
+
+RECORD = "value binary, topic string, partition int, offset bigint, timestamp timestamp"
+
+
+@dataclass
+class Substreams:
+    """What was published, under topics that no other test uses."""
+
+    survey: Survey
+    alerts: dict[str, MadeAlert]  # by alert id
+    filters: dict[str, Filter]  # by topic
+    rows: DataFrame
+
+
+def decoded(spark: SparkSession, settings: Settings, survey: Survey, alerts: list[MadeAlert]) -> DataFrame:
+    """Alert rows of made-up alerts, as if they came from Kafka, with the struct of a science module."""
+    now = datetime.now(UTC).replace(tzinfo=None)
+    records = [(encode(survey, alert.packet), survey.topic, 0, place, now) for place, alert in enumerate(alerts)]
+    decoder = Decoder(survey, SchemaLibrary.load(settings.schemas_path, survey.name))
+    rows = decoder.decode(spark.createDataFrame(records, RECORD))  # type: ignore[type-var]
+    module = "named_struct('class', if(mag < 19, 'Star', null), 'error', cast(null as string)) xmatch"
+    return rows.selectExpr("*", module, "map('broker', 'test') provenance")
+
+
+def published(spark: SparkSession, settings: Settings, name: str, number: int = 24) -> Substreams:
+    """Publish all made-up alerts to one topic, and the small ones of half of them to another."""
+    survey = load_survey(settings.schemas_path, name)
+    alerts = list(make_alerts(name, number, seed=7))
+    rows = decoded(spark, settings, survey, alerts).cache()
+    assert rows.where("reason is not null").count() == 0
+    mark = f"t{uuid.uuid4().hex[:8]}"
+    rules = [
+        Filter(f"{mark}_all", "all", where="true"),
+        Filter(f"{mark}_lite", "half, without cutouts", where="pmod(xxhash64(alert_id), 2) = 0", cutouts=False),
+    ]
+    topics = {topic_name(rule, name): rule for rule in rules}
+    kafka.ensure_topics(settings, topics)
+    made = message(route(rows, rules, survey), survey, rules, settings, {"checkpoint": mark, "batch": "0"})
+    kafka.publish(made, settings)
+    return Substreams(survey, {alert.alert_id: alert for alert in alerts}, topics, rows)
+
+
+def at(packet: dict[str, Any], path: str) -> Any:
+    """The value at a dotted path of a packet."""
+    for part in path.split("."):
+        packet = packet[part]
+    return packet
