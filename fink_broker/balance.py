@@ -6,8 +6,9 @@ from collections import Counter
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from fink_broker import hbase, kafka
+from fink_broker import kafka
 from fink_broker.filters import load_filters, topic_name
+from fink_broker.history import History
 from fink_broker.lake import Lake
 from fink_broker.ledger import Ledger
 from fink_broker.settings import Settings
@@ -74,7 +75,7 @@ def _survey(settings: Settings, survey: str, spans: Spans, since: float, delays:
     reasons = [reason for _, reason in _within(bad, spans, "reason")]
     found.quarantined, found.reasons = len(reasons), dict(Counter(str(reason)[:160] for reason in reasons))
     found.duplicates = sum(entry.duplicates for entry in Ledger(settings.home).entries("ingest", survey) if entry.time >= since)
-    found.hbase_rows = hbase.Reader(settings).count(spans)
+    found.hbase_rows = History(settings).count(spans)
     topics = [topic_name(one, survey) for one in load_filters(settings.filters_path, survey)]
     for topic, message in kafka.headers(settings, topics, since):
         origin = message.get("origin", "").split("|")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
+import traceback
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -66,6 +67,7 @@ class Job:
         self.idle = threading.Event()
         self.stopping = threading.Event()
         self.fresh = True
+        self.cause = ""
         self._pool = ThreadPoolExecutor(2, thread_name_prefix=self.name)
 
     def start(self) -> StreamingQuery:
@@ -86,10 +88,18 @@ class Job:
         return identifier[:8]
 
     def batch(self, records: DataFrame, number: int) -> None:
-        """One micro-batch, from records to durable sinks."""
+        """One micro-batch, from records to durable sinks; what went wrong stays in `cause` for the supervisor."""
         if self.stopping.is_set():
             self.idle.set()
             raise Stopping
+        try:
+            self._batch(records, number)
+        except Exception as error:
+            self.cause = one_line(error)
+            log.debug("batch failed", job=self.plan.name, batch=number, trace=traceback.format_exc())
+            raise
+
+    def _batch(self, records: DataFrame, number: int) -> None:
         started = time.time()
         batch = Batch(number, f"{self.checkpoint_id}-{number:08d}", self.fresh)
         with bound(job=self.plan.name, survey=self.survey.name, batch=number):
@@ -200,7 +210,9 @@ class Job:
                     self.lake.remove(table, batch.prefix)
             for folder in staged_all:
                 self._place(folder, facts.loc[list(drop)], facts.loc[list(changed)], batch)
-        counts = self._counts(facts, good)
+        counts = {**batch.counts, **self._counts(facts, good)}
+        if changed:
+            counts["quarantined"]["changed"] = len(changed)
         if self.settings.ingest.on_bad_alert == "fail" and counts["quarantined"]:
             raise BadPacket(f"bad packets in batch {batch.number}: {counts['quarantined']}; [ingest] on_bad_alert is 'fail'")
         return counts
@@ -268,7 +280,6 @@ class Job:
                    good["timestamp"] / 1000, strict=True)  # fmt: skip
         judged = {int(good.index[index]): verdict for index, verdict in self.seen.judge(rows)}
         batch.counts["duplicates"] = sum(verdict == "duplicate" for verdict in judged.values())
-        batch.counts["changed"] = len(judged) - batch.counts["duplicates"]
         return judged
 
     def _counts(self, facts: pd.DataFrame, good: pd.DataFrame) -> dict[str, Any]:
@@ -297,6 +308,16 @@ class Job:
             self.header_file.parent.mkdir(parents=True, exist_ok=True)
             self.header_file.write_text(json.dumps([vars(header) for header in known.values()]))
             log.info("container headers learned", versions=",".join(header.version for header in new))
+
+
+def one_line(error: BaseException) -> str:
+    """What an error says in one line: ours as it is, a Python worker's last line, Java's first line without its trace."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    kinds = ("Error: ", "Exception: ", "Unavailable: ", "BadPacket: ", "BrokenContract: ")
+    told = [line for line in lines if any(kind in line for kind in kinds) and not line.startswith(("at ", "File "))]
+    if type(error).__module__.startswith("fink_broker"):
+        return str(error)
+    return f"{type(error).__name__}: {(told[-1:] or lines[:1] or ['no message'])[0]}"[:500]
 
 
 class _timed:  # noqa: N801 (a context manager, used as a verb)

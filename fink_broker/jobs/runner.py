@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import signal
 import sys
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from fink_broker import log as logs
 from fink_broker.errors import FinkError, StoreError
-from fink_broker.jobs.job import Job
+from fink_broker.jobs.job import Job, one_line
 from fink_broker.jobs.plans import plan
 from fink_broker.jobs.session import session
 from fink_broker.settings import Settings, load
@@ -72,8 +73,8 @@ class Runner:
             if one.restarts and now - one.started > self.settings.jobs.healthy_seconds:
                 one.restarts = 0
             return
-        cause = reason(one.query)
-        one.query = None
+        cause = one.job.cause or one_line(one.query.exception() or RuntimeError("the query ended without an error"))
+        one.query, one.job.cause = None, ""
         name, number = one.job.name, _last_batch(one.job)
         if one.restarts >= self.settings.jobs.max_restarts:
             log.error("job gave up", job=name, batch=number, restarts=one.restarts, cause=cause)
@@ -97,19 +98,8 @@ class Runner:
                     break
                 time.sleep(0.05)
         log.info("stopped", jobs=",".join(one.job.name for one in self.watched))
-        self.spark.stop()
-
-
-def reason(query: StreamingQuery) -> str:
-    """The first line of what ended a query, without Java's trace."""
-    error = query.exception()
-    if error is None:
-        return "the query ended without an error"
-    text = str(error)
-    own = [line.split(": ", 1)[-1] for line in text.splitlines() if "fink_broker.errors." in line and ": " in line]
-    caused = [line.removeprefix("Caused by: ") for line in text.splitlines() if line.startswith("Caused by: ")]
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return (own or caused[-1:] or lines[:1] or ["unknown"])[-1][:400]
+        with contextlib.suppress(Exception):  # the JVM may be gone already: a Ctrl-C reaches it too
+            self.spark.stop()
 
 
 def _last_batch(job: Job) -> int:

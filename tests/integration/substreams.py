@@ -46,7 +46,8 @@ def decoded(spark: SparkSession, settings: Settings, survey: Survey, alerts: lis
 def published(spark: SparkSession, settings: Settings, name: str, number: int = 24) -> Substreams:
     """Publish all made-up alerts to one topic, and the small ones of half of them to another."""
     survey = load_survey(settings.schemas_path, name)
-    alerts = list(make_alerts(name, number, seed=7))
+    moving = None if name == "elasticc" else ("asteroid",)  # LSST's have no diaObject
+    alerts = [*make_alerts(name, number - 6, seed=7), *make_alerts(name, 6, seed=8, kinds=moving)]
     rows = decoded(spark, settings, survey, alerts).cache()
     assert rows.where("reason is not null").count() == 0
     mark = f"t{uuid.uuid4().hex[:8]}"
