@@ -165,6 +165,13 @@ class FilterSet:
             self._check(schema)
         return self.filters
 
+    def suspend(self, name: str, reason: str) -> None:
+        """Leave a filter out until its file changes: it made a batch fail (see `failing`)."""
+        file = self.path / f"{name}.toml"
+        if file in self._read:
+            self._read[file] = (self._read[file][0], reason)
+        log.warning("filter suspended", filter=name, survey=self.survey, reason=reason)
+
     def _take(self, file: Path) -> Filter | str:
         try:
             rule = read_filter(file)
@@ -226,6 +233,17 @@ def usable(frame: DataFrame, filters: Sequence[Filter], survey: Survey) -> tuple
         except FilterError as error:
             broken[rule.name] = str(error)
     return good, broken
+
+
+def failing(frame: DataFrame, filters: Sequence[Filter], survey: Survey) -> dict[str, str]:
+    """Which filters cannot be evaluated on these very alerts, and why: each is tried alone, so only after a failure."""
+    broken: dict[str, str] = {}
+    for rule in filters:
+        try:
+            route(frame, [rule], survey).selectExpr("max(size(topics))").collect()
+        except Exception as error:  # whatever Spark or Java make of it
+            broken[rule.name] = f"filter {rule.name}: fails on alerts: {_line(error)}; mend `{_short(rule.where or rule.python)}`"
+    return broken
 
 
 def check(frame: DataFrame, rule: Filter, survey: Survey) -> None:
@@ -293,7 +311,7 @@ def _nearest(name: str, known: Sequence[str]) -> str:
 
 
 def _line(error: Exception) -> str:
-    text = str(error).strip().splitlines()[0]
+    text = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
     return re.sub(r"^\[[\w.]+\]\s*|\s*SQLSTATE:.*$|\s*\(line.*$", "", text).rstrip(" .")
 
 

@@ -11,10 +11,13 @@ import pytest
 
 from fink_broker import filter_function
 from fink_broker.errors import FilterError
-from fink_broker.filters import Filter, FilterSet, check, load_filters, read_filter, route, topic_name, usable
-from fink_broker.settings import data_folder
+from fink_broker.filters import Filter, FilterSet, check, failing, load_filters, read_filter, route, topic_name, usable
+from fink_broker.jobs import steps
+from fink_broker.settings import data_folder, load
 from fink_broker.survey import Survey, load_survey
+from fink_broker.testing import make_alerts
 from tests.alert_rows import alert_row, alert_rows
+from tests.integration.substreams import decoded
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -176,6 +179,22 @@ def test_a_set_leaves_out_what_cannot_run_on_the_rows(rows: DataFrame, tmp_path:
     assert [rule.name for rule in filters.filters] == ["good"]
 
 
+def test_a_filter_that_fails_on_alerts_is_found_and_suspended(rows: DataFrame, ztf: Survey, tmp_path: Path) -> None:
+    bad = written(tmp_path, 'summary = "x"\nwhere = "object_id rlike \'(\'"', "bad")
+    written(tmp_path, GOOD, "good")
+    filters = FilterSet(tmp_path, "ztf")
+    broken = failing(rows, filters.current(rows.schema), ztf)
+    assert list(broken) == ["bad"]
+    assert broken["bad"].startswith("filter bad: fails on alerts: ")
+    assert broken["bad"].endswith("mend `object_id rlike '('`")
+    assert "\n" not in broken["bad"]
+    filters.suspend("bad", broken["bad"])
+    assert [rule.name for rule in filters.current(rows.schema)] == ["good"]
+    assert filters.broken == broken
+    bad.write_text(GOOD)
+    assert [rule.name for rule in filters.current(rows.schema)] == ["bad", "good"]
+
+
 def test_four_hundred_filters_at_once(rows: DataFrame, ztf: Survey, capfd: pytest.CaptureFixture[str]) -> None:
     rules = [
         Filter(f"f{n}", "x", where=f"mag < {15 + n / 50} and snr > {n % 9} and not (band = 'r' and reliability > 0.{n % 10})")
@@ -270,3 +289,33 @@ def test_the_brokers_own_filters_are_well_made() -> None:
         assert rule.contact, file
     readme = (data_folder("conf/filters") / "README.md").read_text()
     assert [file.stem for file in files if f"`{file.stem}`" not in readme] == []
+
+
+@pytest.fixture(scope="module", params=["ztf", "lsst", "elasticc"])
+def enriched(request: pytest.FixtureRequest, spark: SparkSession) -> tuple[Survey, DataFrame]:
+    """Made-up alerts after every module that is on by default."""
+    settings = load()
+    survey = load_survey(settings.schemas_path, request.param)
+    records = decoded(spark, settings, survey, list(make_alerts(survey.name, 40, seed=5)))
+    chain = steps.science_chain(settings, survey.name)
+    return survey, steps.enrich(records.drop("xmatch", "provenance"), chain, survey).cache()
+
+
+def test_the_brokers_own_filters_run_on_every_survey(enriched: tuple[Survey, DataFrame]) -> None:
+    survey, records = enriched
+    rules = load_filters(data_folder("conf/filters"), survey.name)
+    good, broken = usable(records, rules, survey)
+    assert broken == {}
+    once = topics_by_id(route(records, good, survey))
+    halves = [topics_by_id(route(records.where(f"pmod(xxhash64(alert_id), 2) = {half}"), good, survey)) for half in (0, 1)]
+    assert once == halves[0] | halves[1]  # the batch that an alert comes in does not matter
+    assert sum(map(len, once.values())) > 0
+    assert topics_by_id(route(records.where("false"), good, survey)) == {}
+    neutral = ("survey", "schema", "alert_id", "ra", "dec", "mjd", "night", "band", "origin", "lightcurve", "quality", "public")
+    blank = [name if name in (*neutral, "packet") else f"cast(null as {kind}) {name}" for name, kind in records.dtypes]
+    for found in topics_by_id(route(records.selectExpr(*blank), good, survey)).values():
+        assert set(found) <= {"fink_uniform_sample_" + survey.name}  # nothing is chosen for what is not known
+
+
+def topics_by_id(frame: DataFrame) -> dict[str, list[str]]:
+    return {row["alert_id"]: row["topics"] for row in frame.select("alert_id", "topics").collect()}

@@ -102,19 +102,17 @@ def check(
 
     settings = settings_from(context)
     rule = _read(settings, name)
+    surveys = _surveys(settings, rule, survey)
     spark = session(settings, "filter")
-    try:
-        for one in _surveys(settings, rule, survey):
-            filters.check(_empty_rows(spark, settings, one), rule, one)
-            typer.echo(f"{one.name}: the filter can run")
-            _rehearse(spark, settings, rule, one, night)
-    finally:
-        spark.stop()
+    for one in surveys:
+        filters.check(_empty_rows(spark, settings, one), rule, one)
+        typer.echo(f"{one.name}: the filter can run")
+        _rehearse(spark, settings, rule, one, night)
 
 
 def _rehearse(spark: SparkSession, settings: Settings, rule: Filter, survey: Survey, nights: list[str] | None) -> None:
-    from fink_broker.errors import TooLoose
-    from fink_broker.filters import route
+    from fink_broker.errors import FilterError, TooLoose
+    from fink_broker.filters import failing, route
     from fink_broker.lake import Lake
 
     lake = Lake(settings)
@@ -127,7 +125,10 @@ def _rehearse(spark: SparkSession, settings: Settings, rule: Filter, survey: Sur
     if not chosen:
         typer.echo("  no night in the lake to try it on; only its columns were checked")
         return
-    frame = route(lake.read(spark, "science", survey.name, chosen), [rule], survey)
+    rows = lake.read(spark, "science", survey.name, chosen)
+    if broken := failing(rows, [rule], survey):
+        raise FilterError(broken[rule.name])
+    frame = route(rows, [rule], survey)
     by_night = frame.selectExpr("night", "size(topics) > 0 yes").groupBy("night").agg({"yes": "count_if", "*": "count"}).collect()
     counts = sorted((row["night"], row["count_if(yes)"], row["count(1)"]) for row in by_night)
     matched, total = sum(yes for _, yes, _ in counts), sum(all_ for _, _, all_ in counts)

@@ -1,0 +1,72 @@
+"""How the broker is doing, for the status page: services, jobs, lag, topics, disk."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import time
+from typing import Any
+
+from fink_broker import kafka
+from fink_broker.errors import FinkError
+from fink_broker.filters import load_filters, topic_name
+from fink_broker.ledger import Entry, Ledger
+from fink_broker.services import stack
+from fink_broker.settings import Settings
+from fink_broker.survey import load_surveys
+
+
+def status(settings: Settings) -> dict[str, Any]:
+    """Services, each job's last batch and rate, lag [alerts], disk [GB]."""
+    entries = Ledger(settings.home).entries()
+    services = {name: {"running": known.get("running", False)} for name, known in stack.status(settings.home).items()}
+    free = shutil.disk_usage(settings.home if settings.home.exists() else "/").free / 1e9
+    return {"services": services, "jobs": [_job(settings, name, entries) for name in _names(entries)], "disk_free_gb": round(free, 1)}
+
+
+def _names(entries: list[Entry]) -> list[tuple[str, str]]:
+    return sorted({(entry.job, entry.survey) for entry in entries})
+
+
+def _job(settings: Settings, name: tuple[str, str], entries: list[Entry]) -> dict[str, Any]:
+    job, survey = name
+    mine = [entry for entry in entries if (entry.job, entry.survey) == name]
+    last, recent = mine[-1], [entry for entry in mine if entry.time > time.time() - 300]
+    lag = None
+    with contextlib.suppress(FinkError):
+        done = Ledger(settings.home).done(job, survey)
+        ends = kafka.end_offsets(settings, done)
+        lag = sum(end - done[topic].get(part, 0) for topic, parts in ends.items() for part, end in parts.items())
+    return {
+        "job": job, "survey": survey, "alerts": sum(entry.rows_in for entry in mine), "batches": len(mine),
+        "last_batch_seconds": last.seconds, "last_batch_alerts": last.rows_in, "last_batch_age_seconds": round(time.time() - last.time, 1),
+        "alerts_per_s": round(sum(e.rows_in for e in recent) / max(sum(e.seconds for e in recent), 1e-9), 1) if recent else None,
+        "lag": lag, "duplicates": sum(e.duplicates for e in mine), "quarantined": sum(sum(e.quarantined.values()) for e in mine),
+    }  # fmt: skip
+
+
+def statistics(settings: Settings) -> list[dict[str, Any]]:
+    """Counts of each survey and night, newest first."""
+    nights: dict[tuple[str, str], dict[str, Any]] = {}
+    for entry in Ledger(settings.home).entries():
+        for night, number in entry.nights.items():
+            row = nights.setdefault((entry.survey, night), {"survey": entry.survey, "night": night})
+            what = {"live": "enriched", "enrich": "enriched", "index": "indexed", "ingest": "stored"}.get(entry.job)
+            if what:
+                row[what] = row.get(what, 0) + number
+    return sorted(nights.values(), key=lambda row: row["night"], reverse=True)
+
+
+def topics(settings: Settings) -> list[dict[str, Any]]:
+    """Every filter with its topic, summary and number of messages held, by survey."""
+    rows = []
+    names = list(load_surveys(settings.schemas_path))
+    found = [(survey, rule) for survey in names for rule in load_filters(settings.filters_path, survey)]
+    counts: dict[str, int] = {}
+    with contextlib.suppress(FinkError):
+        known = kafka.topics(settings)
+        counts = kafka.topic_counts(settings, [name for name in (topic_name(rule, survey) for survey, rule in found) if name in known])
+    for survey, rule in found:
+        topic = topic_name(rule, survey)
+        rows.append({"topic": topic, "filter": rule.name, "survey": survey, "summary": rule.summary, "messages": counts.get(topic, 0)})
+    return rows
