@@ -47,7 +47,7 @@ def start(home: Path, known: dict[str, Any]) -> dict[str, Any]:
     controller = process.free_port(int(known.get("controller_port", 0)))
     conf, log = folder / "server.properties", home / "logs" / "kafka.log"
     conf.write_text(PROPERTIES.format(port=port, controller=controller, data=folder / "data"))
-    run = [jars.java(), "-Xmx640m", "-Xms128m", "-XX:+UseG1GC", f"-Dlog4j2.configurationFile={_log4j(folder)}", "-cp", f"{libs}/*"]
+    run = [jars.java(), "-Xmx640m", "-Xms128m", "-XX:+UseG1GC", "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "-cp", f"{libs}/*"]
     if not (folder / "data" / "meta.properties").is_file():
         cluster = urlsafe_b64encode(uuid.uuid4().bytes).rstrip(b"=").decode()
         line = [*run, "kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(conf)]
@@ -71,11 +71,3 @@ def _talks(port: int) -> bool:
     except KafkaException:
         return False
 
-
-def _log4j(folder: Path) -> Path:
-    file = folder / "log4j2.properties"
-    file.write_text(
-        "rootLogger.level = warn\nrootLogger.appenderRef.out.ref = out\nappender.out.type = Console\nappender.out.name = out\n"
-        "appender.out.layout.type = PatternLayout\nappender.out.layout.pattern = %d %p %c{1}: %m%n\n"
-    )
-    return file

@@ -50,6 +50,7 @@ def wait(ready: Callable[[], bool], pid: int, name: str, log: Path, seconds: flo
     while not ready():
         gone = not alive(pid)
         if gone or time.monotonic() > until:
+            stop(pid, "")
             last = [row.strip() for row in log.read_text(errors="replace").splitlines() if row.strip()][-1:]
             what = "ended" if gone else f"did not answer within {seconds:.0f} s"
             raise Unavailable(f"{name} {what}: {' '.join(last)[:200]}; see {log}, then run `fink up` again")
@@ -62,9 +63,12 @@ def alive(pid: int, mark: str = "") -> bool:
         os.waitpid(pid, os.WNOHANG)
     try:
         line = Path(f"/proc/{pid}/cmdline").read_bytes()
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
     except OSError:
         return False
-    return bool(line) and mark.encode() in line
+    if state == "Z":
+        return False
+    return not line or mark.encode() in line  # empty for a moment while the process is being started
 
 
 def stop(pid: int, mark: str, seconds: float = 30.0) -> bool:

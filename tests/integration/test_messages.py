@@ -40,7 +40,7 @@ def same(sent: Any, found: Any) -> bool:
         return found == pytest.approx(sent, rel=1e-6, nan_ok=True)
     if hasattr(sent, "timestamp"):
         return bool(found == round(sent.timestamp() * 1e6))
-    return bool(found == sent and type(found) is type(sent))
+    return bool(found == sent and isinstance(found, bytes | str) == isinstance(sent, bytes | str))
 
 
 def test_every_alert_arrives_complete(sent: Substreams, settings: Settings) -> None:
