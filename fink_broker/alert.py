@@ -49,7 +49,7 @@ class Decoder:
                 yield part.assign(**{name: [row[name] for row in found] for name in ("version", "body", "fault", "header")})
 
         schema = f"origin {_ORIGIN}, value binary, version string, body binary, fault string, header string"
-        located = doubtful.select("origin", "value").mapInPandas(read, schema).cache()
+        located = doubtful.select("origin", "value").mapInPandas(read, schema).cache()  # type: ignore[arg-type]
         return self._rows(located, "no alert id", "fault"), located.select("header").where("header is not null").distinct()
 
     def derive(self, rows: DataFrame) -> DataFrame:
@@ -71,15 +71,12 @@ class Decoder:
         if self.survey.framing == "confluent":
             ids = {schema.confluent_id: schema.version for schema in self.library.schemas}
             version = _case("conv(hex(substring(value, 2, 4)), 16, 10)", {str(key): value for key, value in ids.items()})
-            return frame.selectExpr(
-                "*", f"if(substring(value, 1, 1) = X'00', {version}, null) version", "substring(value, 6, length(value)) body"
-            )
+            return frame.selectExpr("*", f"if(substring(value, 1, 1) = X'00', {version}, null) version", "substring(value, 6, length(value)) body")
         if self.survey.framing == "bare":
             default = self.library.schemas[-1] if len(self.library.schemas) == 1 else self.library.default
             return frame.selectExpr("*", f"'{default.version}' version", "value body")
         whens = " ".join(
-            f"when crc32(substring(value, 1, {h.length})) = {h.crc32} then named_struct('version', '{h.version}', 'at', {h.length})"
-            for h in self.headers
+            f"when crc32(substring(value, 1, {h.length})) = {h.crc32} then named_struct('version', '{h.version}', 'at', {h.length})" for h in self.headers
         )
         frame = frame.selectExpr("*", f"case {whens} end head")
         frame = frame.selectExpr("*", "cast(conv(hex(substring(value, head.at + 18, 4)), 16, 10) as bigint) size4")
@@ -111,17 +108,21 @@ class Decoder:
             options = {"mode": "PERMISSIVE", "avroSchema": self.union}
             packet = F.when(F.col("version") == schema.version, from_avro("body", schema.text(), options)).otherwise(packet)
         frame = located.withColumn("packet", packet)
-        if no_id == AGAIN:
-            frame = frame.withColumn("exact", self._exact())
-        else:
-            frame = frame.withColumn("exact", F.lit(True))
+        frame = frame.withColumn("exact", self._exact() if no_id == AGAIN else F.lit(True))
         return self._derive(frame.withColumn("content", F.xxhash64("body")), no_id, no_packet)
 
     def _derive(self, frame: DataFrame, no_id: str, no_packet: str) -> DataFrame:
         """Neutral columns, light curve and the rules, from `packet`."""
         frame = frame.selectExpr(
-            "origin", "value", "version", "content", "packet", "exact", f"{no_packet} fault",
-            f"{self._lightcurve()} points", *self._neutral(),
+            "origin",
+            "value",
+            "version",
+            "content",
+            "packet",
+            "exact",
+            f"{no_packet} fault",
+            f"{self._lightcurve()} points",
+            *self._neutral(),
         ).selectExpr("*", *self._derived())
         reason = f"""case when version is null then coalesce(fault, '{no_id}')
             when not coalesce(exact, false) or alert_id is null then '{no_id}'
@@ -132,8 +133,15 @@ class Decoder:
         lightcurve = ", ".join(f"'{name}', points.{name}" for name in ("mjd", *(n for n in POINT if n != "time")))
         frame = frame.selectExpr("*", f"{reason} reason", f"named_struct({lightcurve}) lightcurve")
         return frame.selectExpr(
-            "origin", f"'{self.survey.name}' survey", f"concat('{self.survey.name}/', version) schema", "packet", *_NEUTRAL_OUT,
-            "lightcurve", "reason", "if(reason is null, null, value) value", "content",
+            "origin",
+            f"'{self.survey.name}' survey",
+            f"concat('{self.survey.name}/', version) schema",
+            "packet",
+            *_NEUTRAL_OUT,
+            "lightcurve",
+            "reason",
+            "if(reason is null, null, value) value",
+            "content",
         )
 
     def _exact(self) -> Any:
@@ -144,12 +152,14 @@ class Decoder:
         exact = F.lit(False)
         for schema in self.library.schemas:
             last = schema.json["fields"][-1]["name"]
-            again = F.length(to_avro(from_avro("body", schema.text()), schema.text())) == F.length("body")
+            again = F.length(to_avro(from_avro("body", schema.text(), {"mode": "PERMISSIVE"}), schema.text())) == F.length("body")
             tails = [path for path in self.survey.cutout_paths.values() if path.split(".")[0] == last]
             for path in tails:
                 tail = F.col(f"packet.{path}")
                 again = F.when(F.length(tail) > 64, F.endswith(F.col("body"), tail)).otherwise(again)
             exact = F.when(F.col("version") == schema.version, again).otherwise(exact)
+        # a packet that did not decode at all is a struct of nulls, which cannot be encoded
+        exact = F.when(F.expr(self.survey.neutral["alert_id"]).isNotNull(), exact)
         return exact
 
     def _time(self, expression: str) -> str:
@@ -168,7 +178,7 @@ class Decoder:
 
     def _derived(self) -> list[str]:
         night = sky.night_sql("mjd", self.survey.longitude_deg)
-        return [f"{night} night", f"if(ra between 0 and 360 and dec between -90 and 90, {sky.healpix_sql('ra', 'dec')}, null) healpix"]
+        return [f"if(mjd between {MJD_RANGE[0]} and {MJD_RANGE[1]}, {night}, null) night", f"if(ra between 0 and 360 and dec between -90 and 90, {sky.healpix_sql('ra', 'dec')}, null) healpix"]
 
     def _lightcurve(self) -> str:
         """Points of every source list, in time order."""

@@ -36,10 +36,7 @@ class Balance:
 
     def judge(self) -> bool:
         """Whether every alert is accounted for."""
-        self.balanced = (
-            self.alerts_sent == self.raw_rows + self.duplicates + self.quarantined
-            and self.raw_rows == self.science_rows == self.hbase_rows
-        )
+        self.balanced = self.alerts_sent == self.raw_rows + self.duplicates + self.quarantined and self.raw_rows == self.science_rows == self.hbase_rows
         return self.balanced
 
     def as_dict(self) -> dict[str, Any]:

@@ -18,7 +18,21 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 RA_NAMES = ("ra", "raj2000", "r.a.", "radeg", "ra_deg", "_raj2000", "ra_icrs", "raicrs", "alpha", "ra2000")
-DEC_NAMES = ("dec", "dej2000", "decj2000", "dec.", "dedeg", "decdeg", "dec_deg", "_dej2000", "de_icrs", "deicrs", "delta", "decl", "dec2000")
+DEC_NAMES = (
+    "dec",
+    "dej2000",
+    "decj2000",
+    "dec.",
+    "dedeg",
+    "decdeg",
+    "dec_deg",
+    "_dej2000",
+    "de_icrs",
+    "deicrs",
+    "delta",
+    "decl",
+    "dec2000",
+)
 NAME_NAMES = ("name", "source_name", "source", "id", "designation", "main_id", "object")
 CLASS_NAMES = ("class", "vartype", "type", "otype", "kind", "sptype")
 COARSE = 12  # order of the pixels by which entries are looked up; 51 arcseconds wide
@@ -109,9 +123,7 @@ def open_catalogs(folder: Path, names: Sequence[str] = ()) -> list[Catalog]:
     return [Catalog.open(files[name]) for name in (names or files)]
 
 
-def import_catalog(
-    file: Path, folder: Path, name: str | None = None, radius_arcsec: float = 1.5, columns: dict[str, str] | None = None
-) -> tuple[Path, int]:
+def import_catalog(file: Path, folder: Path, name: str | None = None, radius_arcsec: float = 1.5, columns: dict[str, str] | None = None) -> tuple[Path, int]:
     """Import a CSV, FITS, VOTable or Parquet file; `columns` names its ra, dec, name, class where they cannot be guessed.
 
     Returns the file made and its number of entries. Entries without a position are left out.

@@ -9,6 +9,7 @@ for alert in listen("fink_fast_risers_ztf", "broker.example:9092", limit=10):
 
 from __future__ import annotations
 
+import difflib
 import io
 import json
 import logging
@@ -51,9 +52,7 @@ class Point(NamedTuple):
 class Alert(dict[str, Any]):
     """The packet as a dict, with the broker's columns (`neutral`, one struct a module); knows how to save and draw itself."""
 
-    def __init__(
-        self, record: dict[str, Any], schema: dict[str, Any], topic: str = "", headers: dict[str, str] | None = None
-    ) -> None:
+    def __init__(self, record: dict[str, Any], schema: dict[str, Any], topic: str = "", headers: dict[str, str] | None = None) -> None:
         super().__init__(record)
         self.schema = schema
         self.topic = topic
@@ -133,7 +132,8 @@ def listen(
     """Alerts of one or more topics as they come; ends after `limit` alerts, or `timeout` seconds without one.
 
     With a `group` the broker remembers how far you are; without, each call starts anew. `options` go to librdkafka
-    (security and the like); Kafka must answer within `wait` seconds. Without `servers` the broker's own settings say where Kafka is.
+    (security and the like); Kafka must answer within `wait` seconds. Without `servers` the broker's own settings say
+    where Kafka is.
     """
     from confluent_kafka import Consumer
 
@@ -212,8 +212,11 @@ def _require(consumer: Consumer, names: Sequence[str], servers: str, wait: float
         raise Unavailable(f"Kafka at {servers} did not answer within {wait:g} s; check the address and that it runs") from error
     for name in names:
         if name not in known and not name.startswith("^"):
-            exist = ", ".join(sorted(topic for topic in known if topic.startswith("fink_"))) or "none"
-            raise NotFound(f"no topic '{name}' at {servers}; topics there: {exist}")
+            exist = sorted(topic for topic in known if topic.startswith("fink_"))
+            near = difflib.get_close_matches(name, exist, 1)
+            hint = f"did you mean '{near[0]}'? " if near else ""
+            more = f" and {len(exist) - 12} more" if len(exist) > 12 else ""
+            raise NotFound(f"no topic '{name}' at {servers}; {hint}topics there: {', '.join(exist[:12]) or 'none'}{more}")
 
 
 def _own_servers() -> str:

@@ -31,7 +31,7 @@ def load(rule: Filter) -> Callable[..., Any]:
         raise FilterError(f"{reason}; install its package or mend `python`") from error
     if not callable(found):
         raise FilterError(f"filter {rule.name}: {rule.python} is not a function; name one after the colon")
-    return found  # type: ignore[no-any-return]
+    return found
 
 
 def bind(rule: Filter, schema: StructType, survey: Survey) -> dict[str, str]:
@@ -39,9 +39,7 @@ def bind(rule: Filter, schema: StructType, survey: Survey) -> dict[str, str]:
     bound: dict[str, str] = {}
     parameters = inspect.signature(load(rule)).parameters
     if unknown := sorted(set(rule.arguments) - set(parameters)):
-        raise FilterError(
-            f"filter {rule.name}: {rule.python} has no argument {', '.join(unknown)}; it takes {', '.join(parameters)}"
-        )
+        raise FilterError(f"filter {rule.name}: {rule.python} has no argument {', '.join(unknown)}; it takes {', '.join(parameters)}")
     leaves = _leaves(schema)
     for name, parameter in parameters.items():
         places = leaves.get(name, [])
@@ -54,9 +52,7 @@ def bind(rule: Filter, schema: StructType, survey: Survey) -> dict[str, str]:
         elif len(places) == 1 or (places and places[0].count(".") == 1 and places[0].startswith("packet.")):
             bound[name] = places[0]
         elif places:
-            raise FilterError(
-                f"filter {rule.name}: argument '{name}' may be {' or '.join(places)}; say which under [arguments] {name} = \"…\""
-            )
+            raise FilterError(f"filter {rule.name}: argument '{name}' may be {' or '.join(places)}; say which under [arguments] {name} = \"…\"")
         elif parameter.default is inspect.Parameter.empty and parameter.kind is parameter.POSITIONAL_OR_KEYWORD:
             raise FilterError(
                 f"filter {rule.name}: nothing is called '{name}' in alerts of {survey.name}, an argument of {rule.python};"

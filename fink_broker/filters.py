@@ -120,18 +120,16 @@ def read_filter(file: Path) -> Filter:
             raise refuse(f"uses {', '.join(refused)}; a filter may only look at the alert itself, so leave that out")
         if re.search(r"\bpacket\s*\.", bare) and not read.get("survey"):
             raise refuse('reads packet.… without saying of which survey; add survey = ["ztf"] or use neutral columns')
-    lists = {key: tuple(read[key]) for key in ("survey", "columns") if key in read}
-    facts: dict[str, Any] = {**read, **lists, "name": name}
-    return Filter(**facts)
+    lists: dict[str, Any] = {key: tuple(read[key]) for key in ("survey", "columns") if key in read}
+    return Filter(**{**read, **lists, "name": name})
 
 
 _WORDS = {str: "text", list: "a list of texts", dict: "a table of texts", bool: "true or false", float: "a number"}
 
 
 def load_filters(path: Path, survey: str) -> list[Filter]:
-    """Every filter under `path` for a survey, by name; FilterError for the first that is broken."""
-    rules = [read_filter(file) for file in sorted(path.glob("*.toml"))]
-    return [rule for rule in rules if not rule.survey or survey in rule.survey]
+    """Every filter under `path` for a survey, by name; a broken one is left out with a warning."""
+    return FilterSet(path, survey).current()
 
 
 class FilterSet:
@@ -214,9 +212,7 @@ def route(frame: DataFrame, filters: Sequence[Filter], survey: Survey, failures:
         frame = frame.withColumn("_chosen", filter_function.evaluate(frame, functions, survey, failures))
     # array_compact is a higher-order function, which Spark interprets: hundreds of filters never meet the 64 KB limit of a
     # compiled method, and the cost stays linear. The line breaks end a comment at the end of an expression.
-    cases = [
-        f"case when (\n{rule.where or f'_chosen.`{rule.name}`'}\n) then '{topic_name(rule, survey.name)}' end" for rule in filters
-    ]
+    cases = [f"case when (\n{rule.where or f'_chosen.`{rule.name}`'}\n) then '{topic_name(rule, survey.name)}' end" for rule in filters]
     allowed = "coalesce(public, false)" + (" and reason is null" if "reason" in frame.columns else "")
     topics = f"if({allowed}, array_compact(array({', '.join(cases)})), array())" if cases else "array()"
     return frame.withColumn("topics", F.expr(f"cast({topics} as array<string>)")).drop("_chosen")

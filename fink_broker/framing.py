@@ -75,7 +75,8 @@ def _container(value: bytes, library: Library) -> Body:
         reader = fastavro.block_reader(io.BytesIO(value))
         schema: Any = reader.writer_schema
         codec = reader.codec
-        blocks = [(block.num_records, block.bytes_.read()) for block in reader]
+        found: list[Any] = list(reader)
+        blocks = [(block.num_records, block.bytes_.read()) for block in found]
     except SchemaError:
         raise
     except Exception as error:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from fink_broker.settings import Settings
 
-TABLES = {
+TABLES: dict[str, dict[str, dict[str, str]]] = {
     "history": {"a": {}, "l": {}, "o": {}},
     "alert": {"p": {}},
     "position": {"n": {}},
@@ -152,7 +152,8 @@ def write(settings: Settings, rows: DataFrame) -> int:
             retried(lambda part=part: _put(settings, part), "HBase put")  # type: ignore[misc]
             yield pd.DataFrame({"n": [len(part)]})
 
-    return int(sum(row[0] for row in rows.mapInPandas(work, "n bigint").collect()))
+    put = rows.mapInPandas(work, "n bigint")  # type: ignore[arg-type]
+    return int(sum(row[0] for row in put.collect()))
 
 
 def _put(settings: Settings, rows: pd.DataFrame) -> None:
@@ -160,7 +161,8 @@ def _put(settings: Settings, rows: pd.DataFrame) -> None:
     try:
         connection = _kept(*settings.thrift, int(settings.hbase.timeout_seconds * 1000))
         batches = {table: connection.table(f"{name}_{table}").batch(batch_size=settings.hbase.batch_rows) for table in TABLES}
-        for row in rows.itertuples(index=False):
+        records: list[Any] = list(rows.itertuples(index=False))
+        for row in records:
             narrow = {b"n:j": row.narrow.encode()}
             curve = {b"l:j": row.lightcurve.encode()} if isinstance(row.lightcurve, str) else {}
             batches["history"].put(row.history.encode(), {b"a:j": row.neutral.encode(), b"o:p": row.origin.encode(), **curve})

@@ -47,10 +47,7 @@ class History:
         newest = next(iter(self._prefix("history", self._object_key(survey, object_id), [b"l:j"], 1)), None)
         curve: dict[str, list[Any]] = json.loads(newest[1][b"l:j"]) if newest and b"l:j" in newest[1] else {}
         names = ("mjd", "band", "flux", "flux_err", "mag", "mag_err", "limit_mag", "kind")
-        points = {
-            (round(curve["mjd"][i], 5), curve["band"][i], curve["kind"][i]): tuple(curve[n][i] for n in names)
-            for i in range(len(curve.get("mjd", [])))
-        }
+        points = {(round(curve["mjd"][i], 5), curve["band"][i], curve["kind"][i]): tuple(curve[n][i] for n in names) for i in range(len(curve.get("mjd", [])))}
         for row in rows:
             point = tuple(row.get(n) for n in names[:-1])
             points.setdefault((round(row["mjd"], 5), row.get("band"), "detection"), (*point, "detection"))
@@ -81,10 +78,8 @@ class History:
         spans = []
         for low, high in sky.cone_ranges(ra, dec, radius_arcsec):
             spans += _by_salt(low >> shift, ((high - 1) >> shift) + 1)
-        scans = [
-            (f"{salt}|{low:012d}".encode(), f"{salt}|{high:012d}".encode()) for salt, low, high in spans
-        ]
-        for part in self._pool.map(lambda span: list(self._range("position", *span, [b"n:j"], 200_000)), scans):
+        scans = [(f"{salt}|{low:012d}".encode(), f"{salt}|{high:012d}".encode()) for salt, low, high in spans]
+        for part in self._pool.map(lambda span: list(self._range("position", span[0], span[1], [b"n:j"], 200_000)), scans):
             for key, cells in part:
                 name, who = key.decode().split("|")[2:4]
                 row = json.loads(cells[b"n:j"])

@@ -40,9 +40,7 @@ def spark_options(settings: Settings, cluster: Cluster = "input") -> dict[str, s
         kind = "plain.PlainLoginModule" if found["sasl.mechanism"] == "PLAIN" else "scram.ScramLoginModule"
         user, password = (found[name].replace("\\", "\\\\").replace('"', '\\"') for name in ("sasl.username", "sasl.password"))
         options["kafka.sasl.mechanism"] = found["sasl.mechanism"]
-        options["kafka.sasl.jaas.config"] = (
-            f'org.apache.kafka.common.security.{kind} required username="{user}" password="{password}";'
-        )
+        options["kafka.sasl.jaas.config"] = f'org.apache.kafka.common.security.{kind} required username="{user}" password="{password}";'
     return options
 
 
@@ -152,12 +150,7 @@ def headers(settings: Settings, names: Iterable[str], since: float = 0.0) -> Ite
     names = list(names)
     last = end_offsets(settings, names, "output")
     first = _offsets(settings, names, "output", int(since * 1000)) if since > 0 else start_offsets(settings, names, "output")
-    places = [
-        TopicPartition(name, part, start)
-        for name, parts in first.items()
-        for part, start in parts.items()
-        if 0 <= start < last[name][part]
-    ]
+    places = [TopicPartition(name, part, start) for name, parts in first.items() for part, start in parts.items() if 0 <= start < last[name][part]]
     left = {(place.topic, place.partition): last[place.topic][place.partition] for place in places}
     config = {**client_config(settings, "output"), "group.id": "fink-headers", "enable.auto.commit": False}
     consumer = Consumer({**config, "enable.partition.eof": False, "fetch.wait.max.ms": 50})
@@ -188,7 +181,7 @@ def _facts(message: Any) -> dict[str, Any]:
 
 def publish(frame: DataFrame, settings: Settings) -> None:
     """Write rows (topic, partition, key, value, headers) to the cluster of substreams; returns when all are acknowledged."""
-    from py4j.protocol import Py4JJavaError  # type: ignore[import-untyped]
+    from py4j.protocol import Py4JJavaError
 
     options = {
         **spark_options(settings, "output"),
@@ -255,6 +248,5 @@ def _unreachable(settings: Settings, cluster: Cluster) -> str:
     name = "output_servers" if cluster == "output" and settings.kafka.output_servers else "bootstrap_servers"
     start = "start the embedded one with `fink up`" if not getattr(settings.kafka, name) else "check that it runs"
     return (
-        f"Kafka at {address} did not answer within {settings.kafka.timeout_seconds:g} s; {start}, or set [kafka] {name}"
-        f" (FINK_KAFKA__{name.upper()}=HOST:PORT)"
+        f"Kafka at {address} did not answer within {settings.kafka.timeout_seconds:g} s; {start}, or set [kafka] {name} (FINK_KAFKA__{name.upper()}=HOST:PORT)"
     )

@@ -102,7 +102,7 @@ class Seen:
         order = sorted(range(len(rows)), key=lambda index: (rows[index][5], rows[index][2], rows[index][3]))
         with self._base:
             for index in order:
-                alert_id, topic, partition, offset, content, time = rows[index]
+                alert_id, topic, partition, offset, content, _ = rows[index]
                 self._base.execute("insert or ignore into seen values (?, ?, ?, ?, ?, ?)", rows[index])
                 first: Any = self._base.execute("select topic, part, pos, content from seen where alert_id = ?", (alert_id,)).fetchone()
                 if first[:3] != (topic, partition, offset):

@@ -114,9 +114,7 @@ def _encoded(
     frame = SparkSession.active().createDataFrame([], StructType.fromJson(json.loads(layout)))
     needed |= {name.split(".")[0] for name, _ in client}
     own = [
-        name
-        for name in _fields(frame, "packet")
-        if (not shape.columns or name in shape.columns or name in needed) and (shape.cutouts or name not in cutouts)
+        name for name in _fields(frame, "packet") if (not shape.columns or name in shape.columns or name in needed) and (shape.cutouts or name not in cutouts)
     ]
     columns = {name: f"packet.`{name}`" for name in own}
     for name, sql in client:

@@ -135,7 +135,7 @@ class Reader:
         if value is None:
             stream = io.BytesIO()
             try:
-                fastavro.schemaless_writer(stream, schema.json, record)
+                fastavro.schemaless_writer(stream, schema.logical, record)
                 value = frame(survey, stream.getvalue(), schema)
             except Exception as error:  # a value that the schema does not take: sent as text, for the quarantine
                 value = f"cannot be written as {survey.name} {schema.version}: {error}".encode()
@@ -207,7 +207,7 @@ def _resembling(writer: Any) -> str | None:
 def convert(record: Any, schema: Schema) -> Any:
     """A record by name into a survey's own schema: fields unknown to it dropped, structs with nothing in them null again."""
     named: dict[str, Any] = {}
-    return _fit(record, schema.json, named)
+    return _fit(record, schema.logical, named)
 
 
 def _fit(value: Any, schema: Any, named: dict[str, Any]) -> Any:
@@ -225,6 +225,8 @@ def _fit(value: Any, schema: Any, named: dict[str, Any]) -> Any:
     if isinstance(schema, dict) and schema["type"] == "array":
         return [_fit(item, schema["items"], named) for item in value] if isinstance(value, list) else value
     kind = schema["type"] if isinstance(schema, dict) else schema
+    if isinstance(schema, dict) and "logicalType" in schema and not isinstance(value, int | float):
+        return value
     if kind in ("int", "long") and isinstance(value, float):
         return int(value) if math.isfinite(value) else None
     if kind in ("float", "double") and isinstance(value, int) and not isinstance(value, bool):

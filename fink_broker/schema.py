@@ -38,7 +38,12 @@ class Schema:
 
     @cached_property
     def json(self) -> Any:
-        """The schema as fastavro parsed it."""
+        """The schema as fastavro parsed it, without logical types: real packets hold times that are none."""
+        return fastavro.parse_schema(_physical(json.loads(self.source)))
+
+    @cached_property
+    def logical(self) -> Any:
+        """The same with logical types, for records that were read with them."""
         return fastavro.parse_schema(json.loads(self.source))
 
     @cached_property
@@ -47,8 +52,8 @@ class Schema:
         return fingerprint(json.loads(self.source))
 
     def text(self) -> str:
-        """The schema as compact JSON."""
-        return json.dumps(json.loads(self.source), separators=(",", ":"))
+        """The schema as compact JSON, without logical types."""
+        return json.dumps(_physical(json.loads(self.source)), separators=(",", ":"))
 
 
 @dataclass
@@ -110,9 +115,10 @@ class SchemaLibrary:
         """
         merged: Any = None
         for schema in self.schemas:
-            expanded = _expand(json.loads(schema.source), {})
+            expanded = _expand(_physical(json.loads(schema.source)), {})
             merged = expanded if merged is None else _merge(merged, expanded)
-        return _nullable(merged, set())
+        union: dict[str, Any] = _nullable(merged, set())
+        return union
 
     def _known(self) -> str:
         return ", ".join(schema.version for schema in self.schemas)
@@ -154,6 +160,17 @@ class RegistryClient:
         if answer.status_code != 200:
             raise Unavailable(f"schema registry at {self.url} answered {answer.status_code} for {what}; try again later")
         return answer.json()
+
+
+def _physical(schema: Any) -> Any:
+    """The schema with each logical type replaced by the type that carries it."""
+    if isinstance(schema, list):
+        return [_physical(part) for part in schema]
+    if not isinstance(schema, dict):
+        return schema
+    if "logicalType" in schema:
+        return schema["type"]
+    return {key: _physical(value) if key in ("type", "items", "fields") else value for key, value in schema.items()}
 
 
 def _order(version: str) -> tuple[Any, ...]:
@@ -231,10 +248,7 @@ def _nullable(schema: Any, used: set[str], path: str = "") -> Any:
     if isinstance(schema, dict) and schema["type"] == "record":
         name = schema["name"]
         namespace = path or "union"
-        fields = [
-            {"name": field, "type": ["null", _nullable(kind, used, f"{namespace}.{field}")], "default": None}
-            for field, kind in schema["fields"].items()
-        ]
+        fields = [{"name": field, "type": ["null", _nullable(kind, used, f"{namespace}.{field}")], "default": None} for field, kind in schema["fields"].items()]
         return {"type": "record", "name": name, "namespace": namespace, "fields": fields}
     if isinstance(schema, dict) and schema["type"] == "array":
         return {"type": "array", "items": ["null", _nullable(schema["items"], used, path)]}

@@ -85,7 +85,7 @@ class ScienceModule(ABC):
                 hints |= {name: kind for name, kind in get_type_hints(base).items() if name not in _DECLARED and not name.startswith("_")}
         return {name: kind for name, kind in hints.items() if hasattr(cls, name)}
 
-    def setup(self) -> None:
+    def setup(self) -> None:  # noqa: B027 (most modules have nothing to load)
         """Load models and catalogues; called once in each worker process, before the first `process`."""
 
     @abstractmethod
@@ -214,7 +214,7 @@ class Chain:
                 result, error = None, f"{type(cause).__name__}: {cause}"[:200]
             for field in module.outputs:
                 out[f"{module.name}.{field}"] = _spread(None if result is None else result[field], rows)
-            out[f"{module.name}.error"] = np.where(rows, error, None) if error else np.full(len(rows), None, object)
+            out[f"{module.name}.error"] = np.where(rows, np.array(error, object), np.array(None, object)) if error else np.full(len(rows), None, object)
         return pd.DataFrame({f"{module}.{field}": out[f"{module}.{field}"] for module, field, _ in self.fields}, index=inputs.index)
 
 
@@ -246,7 +246,7 @@ def _spread(values: pd.Series | None, rows: NDArray[np.bool_]) -> Any:
 def _nullable(values: pd.Series) -> NDArray[np.object_]:
     found = values.to_numpy(object)
     missing = values.isna().to_numpy()
-    return np.where(missing, None, found) if missing.any() else found
+    return np.where(missing, np.array(None, object), found) if missing.any() else found
 
 
 def _address(kind: type[ScienceModule]) -> tuple[str, str, str]:

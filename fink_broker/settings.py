@@ -131,9 +131,7 @@ class WebSettings(Section):
 class Settings(BaseSettings):
     """Every setting of the broker. Made once, at the edge, and passed on as an argument."""
 
-    model_config = SettingsConfigDict(
-        env_prefix="FINK_", env_nested_delimiter="__", frozen=True, extra="forbid", nested_model_default_partial_update=True
-    )
+    model_config = SettingsConfigDict(env_prefix="FINK_", env_nested_delimiter="__", frozen=True, extra="forbid", nested_model_default_partial_update=True)
 
     broker: BrokerSettings = BrokerSettings()
     kafka: KafkaSettings = KafkaSettings()
@@ -220,10 +218,7 @@ class Settings(BaseSettings):
             return self.hbase.host, self.hbase.port
         found = self.service("hbase")
         if not found:
-            raise ConfigError(
-                "no HBase to talk to: [hbase] host is empty and no embedded HBase runs; "
-                "start one with `fink up` or set FINK_HBASE__HOST=HOST"
-            )
+            raise ConfigError("no HBase to talk to: [hbase] host is empty and no embedded HBase runs; start one with `fink up` or set FINK_HBASE__HOST=HOST")
         return str(found["host"]), int(found["port"])
 
 

@@ -18,6 +18,8 @@ from fink_broker.settings import Settings
 from fink_broker.survey import load_surveys
 from fink_broker.testing import encode, make_alerts
 
+__all__ = ["Packet", "Rhythm", "Sent", "dig", "make_packets", "read_alerts", "send"]
+
 Spans = dict[str, dict[int, tuple[int, int]]]
 
 
@@ -113,6 +115,7 @@ def send(
     chosen = islice(packets, number) if number is not None else iter(packets)
     for group, start in _observations(chosen, rhythm, tell):
         shown: list[Any] = []
+        place = -1
         for place, packet in enumerate(group):
             topic = names[packet.survey]
             if topic not in made:
@@ -125,7 +128,7 @@ def send(
         producer.poll(0)
         if rhythm.per_observation:
             shown_text = f" ({shown[0]} to {shown[-1]})" if shown else ""
-            tell({"event": "observation done", "sent": len(group), "text": f"{len(group)} alerts sent{shown_text}"})
+            tell({"event": "observation done", "sent": place + 1, "text": f"{place + 1} alerts sent{shown_text}"})
     if left := producer.flush(60):
         raise Unavailable(f"{left} alerts were not confirmed by Kafka at {settings.bootstrap_servers}; check that it runs, then send them again")
     if sent.failed:
@@ -134,7 +137,7 @@ def send(
     return sent
 
 
-def _observations(packets: Iterator[Packet], rhythm: Rhythm, tell: Callable[[dict[str, Any]], None]) -> Iterator[tuple[Iterable[Packet] | list[Packet], float]]:
+def _observations(packets: Iterator[Packet], rhythm: Rhythm, tell: Callable[[dict[str, Any]], None]) -> Iterator[tuple[Iterable[Packet], float]]:
     if rhythm.per_observation is None:
         yield packets, time.time()
         return

@@ -22,8 +22,8 @@ OBLIQUITY = 23.4392911  # of the ecliptic, J2000 (IAU 1976) [deg]
 
 def healpix(ra: Any, dec: Any, order: int = ORDER) -> NDArray[np.int64]:
     """Nested HEALPix pixel of positions [deg] (Gorski et al. 2005)."""
-    from astropy.coordinates import Latitude, Longitude
     from astropy import units as u
+    from astropy.coordinates import Latitude, Longitude
     from cdshealpix.nested import lonlat_to_healpix
 
     lon, lat = np.atleast_1d(np.asarray(ra, float)) % 360, np.atleast_1d(np.asarray(dec, float))
@@ -72,8 +72,8 @@ def _spread_sql(value: str) -> str:
 
 def cone_ranges(ra: float, dec: float, radius_arcsec: float, max_ranges: int = 12) -> list[tuple[int, int]]:
     """Ranges [first, last) of order-29 pixels that cover a cone: never less, and at most `max_ranges` of them."""
-    from astropy.coordinates import Latitude, Longitude
     from astropy import units as u
+    from astropy.coordinates import Latitude, Longitude
     from cdshealpix.nested import cone_search
 
     radius_deg = max(radius_arcsec, 1e-4) / 3600 * (1 + 1e-9) + 1e-9
@@ -113,10 +113,7 @@ def galactic_latitude(ra: Any, dec: Any) -> Floats:
 
 def galactic_latitude_sql(ra: str, dec: str) -> str:
     """The same as Spark SQL."""
-    return (
-        f"degrees(asin(sin(radians({dec})) * sin(radians({NGP_DEC}d)) + cos(radians({dec})) * cos(radians({NGP_DEC}d))"
-        f" * cos(radians({ra} - {NGP_RA}d))))"
-    )
+    return f"degrees(asin(sin(radians({dec})) * sin(radians({NGP_DEC}d)) + cos(radians({dec})) * cos(radians({NGP_DEC}d)) * cos(radians({ra} - {NGP_RA}d))))"
 
 
 def ecliptic_latitude(ra: Any, dec: Any) -> Floats:

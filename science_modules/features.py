@@ -55,10 +55,8 @@ class Features(ScienceModule):
             key, mjd, flux, err = key[new], mjd[new], flux[new], err[new]
             groups, starts, counts = np.unique(key, return_index=True, return_counts=True)
             chosen = counts >= self.min_points
-            curves = [
-                (mjd[s : s + n] - mjd[s], flux[s : s + n], err[s : s + n]) for s, n in zip(starts[chosen], counts[chosen], strict=True)
-            ]
+            curves = [(mjd[s : s + n] - mjd[s], flux[s : s + n], err[s : s + n]) for s, n in zip(starts[chosen], counts[chosen], strict=True)]
             if curves:
                 values = np.asarray(self._extract.many(curves, n_jobs=1, fill_value=np.nan, sorted=True, check=False))
                 result.reshape(-1, len(NAMES))[groups[chosen]] = np.where(np.isfinite(values), values, np.nan)
-        return pd.DataFrame(result.reshape(len(alerts), -1), columns=list(self.outputs), index=alerts.index)
+        return pd.DataFrame(result.reshape(len(alerts), len(self.outputs)), columns=list(self.outputs), index=alerts.index)

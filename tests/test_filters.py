@@ -47,9 +47,7 @@ def written(folder: Path, text: str, name: str = "mine") -> Path:
 
 def test_a_file_becomes_a_filter(tmp_path: Path) -> None:
     rule = read_filter(written(tmp_path, GOOD + 'survey = "ztf"\ncolumns = ["candid"]\ncutouts = false\nmax_rate = 0.1\n'))
-    assert rule == Filter(
-        "mine", "bright ones", survey=("ztf",), where="mag < 19", columns=("candid",), cutouts=False, max_rate=0.1
-    )
+    assert rule == Filter("mine", "bright ones", survey=("ztf",), where="mag < 19", columns=("candid",), cutouts=False, max_rate=0.1)
     assert topic_name(rule, "ztf") == "fink_mine_ztf"
 
 
@@ -108,8 +106,7 @@ def test_files_are_read_again_when_they_change_and_a_broken_one_is_left_out(tmp_
     (tmp_path / "one.toml").unlink()
     assert [rule.name for rule in filters.current()] == ["three", "two"]
     assert filters.broken == {}
-    with pytest.raises(FilterError):
-        load_filters(written(tmp_path, "x", "bad").parent, "ztf")
+    assert [rule.name for rule in load_filters(written(tmp_path, "x", "bad").parent, "ztf")] == ["three", "two"]
 
 
 def test_the_version_follows_what_is_sent_not_how_it_is_described() -> None:
@@ -133,9 +130,7 @@ def test_all_filters_in_one_pass(rows: DataFrame, ztf: Survey) -> None:
 
 
 def test_alerts_that_are_not_public_or_not_usable_go_nowhere(spark: SparkSession, ztf: Survey) -> None:
-    frame = alert_rows(
-        spark, alert_row(0), alert_row(1, public=False), alert_row(2, public=None), alert_row(3, reason="no alert id")
-    )
+    frame = alert_rows(spark, alert_row(0), alert_row(1, public=False), alert_row(2, public=None), alert_row(3, reason="no alert id"))
     found = topics(route(frame, [Filter("all", "x", where="true")], ztf))
     assert found == {"00": ["fink_all_ztf"], "01": [], "02": [], "03": []}
 
@@ -151,9 +146,7 @@ def test_alerts_that_are_not_public_or_not_usable_go_nowhere(spark: SparkSession
         ("nosuch(mag) > 3", "nosuch"),
     ],
 )
-def test_what_spark_does_not_understand_is_told_in_one_line(
-    rows: DataFrame, ztf: Survey, where: str, message: str, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_what_spark_does_not_understand_is_told_in_one_line(rows: DataFrame, ztf: Survey, where: str, message: str, capfd: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(FilterError) as refused:
         check(rows, Filter("mine", "x", where=where), ztf)
     assert message in str(refused.value)
@@ -196,10 +189,7 @@ def test_a_filter_that_fails_on_alerts_is_found_and_suspended(rows: DataFrame, z
 
 
 def test_four_hundred_filters_at_once(rows: DataFrame, ztf: Survey, capfd: pytest.CaptureFixture[str]) -> None:
-    rules = [
-        Filter(f"f{n}", "x", where=f"mag < {15 + n / 50} and snr > {n % 9} and not (band = 'r' and reliability > 0.{n % 10})")
-        for n in range(400)
-    ]
+    rules = [Filter(f"f{n}", "x", where=f"mag < {15 + n / 50} and snr > {n % 9} and not (band = 'r' and reliability > 0.{n % 10})") for n in range(400)]
     found = topics(route(rows, rules, ztf))
     assert found["00"] == [f"fink_f{n}_ztf" for n in range(151, 400)]
     assert "grows beyond 64 KB" not in "".join(capfd.readouterr())

@@ -40,9 +40,7 @@ def test_sasl_reaches_both_clients() -> None:
     assert options["kafka.sasl.mechanism"] == "SCRAM-SHA-512"
     assert options["kafka.sasl.jaas.config"].endswith('ScramLoginModule required username="me" password="a\\"b\\\\c";')
     assert 'a"b' not in repr(settings)
-    plain = made(
-        bootstrap_servers="x:1", security_protocol="SASL_SSL", sasl_mechanism="PLAIN", sasl_username="me", sasl_password="p"
-    )
+    plain = made(bootstrap_servers="x:1", security_protocol="SASL_SSL", sasl_mechanism="PLAIN", sasl_username="me", sasl_password="p")
     assert "plain.PlainLoginModule" in kafka.spark_options(plain)["kafka.sasl.jaas.config"]
 
 
@@ -72,8 +70,7 @@ def test_a_silent_kafka_is_named_with_what_to_do(nobody: str, capfd: pytest.Capt
         with pytest.raises(Unavailable) as refused:
             call()
         assert str(refused.value) == (
-            f"Kafka at {nobody} did not answer within 1 s; check that it runs, or set [kafka] bootstrap_servers"
-            " (FINK_KAFKA__BOOTSTRAP_SERVERS=HOST:PORT)"
+            f"Kafka at {nobody} did not answer within 1 s; check that it runs, or set [kafka] bootstrap_servers (FINK_KAFKA__BOOTSTRAP_SERVERS=HOST:PORT)"
         )
         assert isinstance(refused.value, StoreError)
     assert capfd.readouterr() == ("", "")  # librdkafka's own lines are not for users

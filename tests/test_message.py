@@ -178,9 +178,7 @@ def test_nothing_is_sent_where_nothing_matches(rows: DataFrame, ztf: Survey) -> 
 
 
 def test_what_fink_client_looks_for_is_filled_in(rows: DataFrame, ztf: Survey) -> None:
-    survey = dataclasses.replace(
-        ztf, client={"cdsxmatch": "nosuch.class", "candidate.ndethist": "7", "diaSourceId": "packet.candid"}
-    )
+    survey = dataclasses.replace(ztf, client={"cdsxmatch": "nosuch.class", "candidate.ndethist": "7", "diaSourceId": "packet.candid"})
     made = rows.selectExpr("*", "named_struct('x', 1) other").drop("xmatch")
     rule = Filter("all", "x", where="pmod(n_detections, 2) = 1")
     found = [read(row) for row in sent(made, survey, rule)]

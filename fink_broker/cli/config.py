@@ -11,9 +11,7 @@ from fink_broker.cli.common import settings_from
 from fink_broker.settings import Section
 
 
-def config(
-    context: typer.Context, section: Annotated[str | None, typer.Argument(help="only this section")] = None
-) -> None:
+def config(context: typer.Context, section: Annotated[str | None, typer.Argument(help="only this section")] = None) -> None:
     """Print every setting with its value in force; secrets print as stars."""
     for name, part in settings_from(context):
         if not isinstance(part, Section) or section not in (None, name):

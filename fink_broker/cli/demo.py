@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from fink_broker.cli.common import settings_from, with_options
+
+if TYPE_CHECKING:
+    from fink_broker.demo import Demo
 
 
 def demo(
@@ -54,8 +58,9 @@ def demo(
     raise typer.Exit(status)
 
 
-def _live():  # type: ignore[no-untyped-def]
-    from fink_broker.demo import Demo, progress
+def _live() -> Callable[[Demo], None]:
+    """What prints the one live line of a demonstration."""
+    from fink_broker.demo import progress
 
     said: list[str] = []
 

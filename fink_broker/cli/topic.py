@@ -31,10 +31,7 @@ def list_topics(context: typer.Context, as_json: Annotated[bool, typer.Option("-
             summaries[topic_name(rule, survey)] = rule.summary
     known = {name: parts for name, parts in kafka.topics(settings).items() if name.startswith("fink_")}
     counts = kafka.topic_counts(settings, list(known))
-    rows = [
-        {"topic": name, "partitions": parts, "messages": counts[name], "summary": summaries.get(name, "no filter now")}
-        for name, parts in known.items()
-    ]
+    rows = [{"topic": name, "partitions": parts, "messages": counts[name], "summary": summaries.get(name, "no filter now")} for name, parts in known.items()]
     if as_json:
         typer.echo(json.dumps(rows, indent=2))
         return

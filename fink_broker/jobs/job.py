@@ -27,7 +27,7 @@ from fink_broker.survey import Header, load_survey
 if TYPE_CHECKING:
     import pandas as pd
     from pyspark.sql import DataFrame, SparkSession
-    from pyspark.sql.streaming import StreamingQuery
+    from pyspark.sql.streaming.query import StreamingQuery
 
 log = Logger("job")
 
@@ -103,10 +103,10 @@ class Job:
         started = time.time()
         batch = Batch(number, f"{self.checkpoint_id}-{number:08d}", self.fresh)
         with bound(job=self.plan.name, survey=self.survey.name, batch=number):
-            entry = self._ingest(records, batch) if self.plan.sinks == ("raw",) else self._fan_out(records, batch)
+            facts = self._ingest(records, batch) if self.plan.sinks == ("raw",) else self._fan_out(records, batch)
             entry = Entry(
                 job=self.plan.name, survey=self.survey.name, checkpoint=self.checkpoint_id, batch=number, time=time.time(),
-                seconds=round(time.time() - started, 3), stages=batch.seconds, **entry,
+                seconds=round(time.time() - started, 3), stages=batch.seconds, **facts,
             )  # fmt: skip
             if entry.rows_in:
                 self.ledger.write(entry)
@@ -141,7 +141,7 @@ class Job:
         finally:
             for part in parts:
                 part.unpersist()
-        failed = {name[6:]: int(good[name].sum()) for name in good.columns if name.startswith("error_") and good[name].any()}
+        failed = {str(name)[6:]: int(good[name].sum()) for name in map(str, good.columns) if name.startswith("error_") and good[name].any()}
         return {**batch.counts, **self._counts(facts, good), "failed_modules": failed}
 
     def _rows(self, records: DataFrame) -> DataFrame:
@@ -167,7 +167,7 @@ class Job:
             future.result()
 
     def _publish(self, alerts: DataFrame, good: pd.DataFrame, batch: Batch) -> dict[str, int]:
-        published: dict[str, int] = {topic: int(n) for topic, n in good["topics"].explode().dropna().value_counts().items()}
+        published: dict[str, int] = {str(topic): int(n) for topic, n in good["topics"].explode().dropna().value_counts().items()}
         if published and self.filters:
             kafka.ensure_topics(self.settings, sorted(published))
             marks = {"checkpoint": self.checkpoint_id, "batch": str(batch.number)}
@@ -283,7 +283,7 @@ class Job:
         return judged
 
     def _counts(self, facts: pd.DataFrame, good: pd.DataFrame) -> dict[str, Any]:
-        reasons = facts["reason"].dropna().str.split(":").str[0].value_counts().to_dict()
+        reasons: dict[Any, Any] = facts["reason"].dropna().str.split(":").str[0].value_counts().to_dict()
         return {
             "rows_in": len(facts),
             "rows_out": len(good),
@@ -320,7 +320,7 @@ def one_line(error: BaseException) -> str:
     return f"{type(error).__name__}: {(told[-1:] or lines[:1] or ['no message'])[0]}"[:500]
 
 
-class _timed:  # noqa: N801 (a context manager, used as a verb)
+class _timed:
     def __init__(self, batch: Batch, name: str) -> None:
         self.batch, self.name = batch, name
 

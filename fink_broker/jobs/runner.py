@@ -19,7 +19,7 @@ from fink_broker.jobs.session import session
 from fink_broker.settings import Settings, load
 
 if TYPE_CHECKING:
-    from pyspark.sql.streaming import StreamingQuery
+    from pyspark.sql.streaming.query import StreamingQuery
 
 log = logs.Logger("runner")
 

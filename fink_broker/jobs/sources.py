@@ -74,6 +74,4 @@ def positions_frame(job: Job, positions: pd.DataFrame) -> DataFrame:
     )
     keys = [f"{t}/{p}/{o}" for t, p, o in zip(positions["topic"], positions["partition"], positions["offset"], strict=True)]
     wanted = frame.where(F.concat_ws("/", "topic", "partition", "offset").isin(keys))
-    return wanted.selectExpr(
-        "value", "named_struct('topic', topic, 'partition', partition, 'offset', offset, 'timestamp', unix_millis(timestamp)) origin"
-    )
+    return wanted.selectExpr("value", "named_struct('topic', topic, 'partition', partition, 'offset', offset, 'timestamp', unix_millis(timestamp)) origin")

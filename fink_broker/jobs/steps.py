@@ -37,17 +37,17 @@ def enrich(frame: "DataFrame", chain: "Chain", survey: Survey) -> "DataFrame":
     columns = list(chain.columns)
     modules = list(chain.conditions)
     usable = "reason is null and " if "reason" in frame.columns else ""
-    inputs = F.struct(*(_input(column, survey).alias(f"c{i}") for i, column in enumerate(columns)))
-    selected = F.struct(
-        *(F.expr(f"coalesce({usable}({where}), false)").alias(f"m{i}") for i, where in enumerate(chain.conditions.values()))
-    )
+    inputs = F.struct(*(column(name, survey).alias(f"c{i}") for i, name in enumerate(columns)))
+    selected = F.struct(*(F.expr(f"coalesce({usable}({where}), false)").alias(f"m{i}") for i, where in enumerate(chain.conditions.values())))
     flat = ", ".join(f"`{module}.{name}` {kind}" for module, name, kind in chain.fields)
 
     def run(alerts: pd.DataFrame, mask: pd.DataFrame) -> pd.DataFrame:
         alerts.columns, mask.columns = pd.Index(columns), pd.Index(modules)
         return chain.run(alerts, mask)
 
-    computed = F.pandas_udf(run, returnType=flat)(inputs, selected)
+    from pyspark.sql.pandas.functions import pandas_udf
+
+    computed = pandas_udf(run, returnType=flat)(inputs, selected)  # type: ignore[call-overload]
     frame = frame.withColumn("_science", computed)
     grouped: dict[str, list[Any]] = {}
     for module, name, _ in chain.fields:
@@ -57,13 +57,13 @@ def enrich(frame: "DataFrame", chain: "Chain", survey: Survey) -> "DataFrame":
     return frame.withColumn("provenance", _map(chain.provenance)).drop("_science")
 
 
-def _input(column: str, survey: Survey) -> Any:
+def column(name: str, survey: Survey) -> Any:
+    """The Spark column of an input of a science module."""
     from pyspark.sql import functions as F
 
-    kind = column.removeprefix("cutout_")
-    if column.startswith("cutout_"):
-        return F.expr(survey.cutouts.get(kind, "cast(null as binary)"))
-    return F.col(column)
+    if name.startswith("cutout_"):
+        return F.expr(survey.cutouts.get(name.removeprefix("cutout_"), "cast(null as binary)"))
+    return F.col(name)
 
 
 def _map(values: dict[str, str]) -> Any:

@@ -18,9 +18,7 @@ OPENS = [
 def start(home: Path, known: dict[str, Any]) -> dict[str, Any]:
     """Start master and Thrift server under HOME/services/hbase; returns what they are."""
     folder = home / "services" / "hbase"
-    ports = {
-        name: process.free_port(int(known.get(name, 0))) for name in ("zookeeper_port", "master_port", "region_port")
-    }
+    ports = {name: process.free_port(int(known.get(name, 0))) for name in ("zookeeper_port", "master_port", "region_port")}
     thrift = process.free_port(int(known.get("port", PORT)))
     conf = folder / "conf"
     conf.mkdir(parents=True, exist_ok=True)
@@ -33,9 +31,7 @@ def start(home: Path, known: dict[str, Any]) -> dict[str, Any]:
     base = [jars.java(), *OPENS, f"-Dlog4j2.configurationFile={conf / 'log4j2.properties'}", "-Djava.net.preferIPv4Stack=true"]
     path = ["-cp", f"{conf}:{libs}/*"]
     logs = {name: home / "logs" / f"hbase-{name}.log" for name in ("master", "thrift")}
-    pid = process.start(
-        [*base, "-Xmx1200m", "-Xms256m", "-XX:+UseG1GC", *path, "org.apache.hadoop.hbase.master.HMaster", "start"], logs["master"]
-    )
+    pid = process.start([*base, "-Xmx1200m", "-Xms256m", "-XX:+UseG1GC", *path, "org.apache.hadoop.hbase.master.HMaster", "start"], logs["master"])
     process.wait(lambda: process.answers(ports["zookeeper_port"]) and process.answers(ports["master_port"]), pid, "HBase", logs["master"])
     thrift_pid = process.start(
         [*base, "-Xmx400m", *path, "org.apache.hadoop.hbase.thrift.ThriftServer", "start", "-p", str(thrift), "-b", "127.0.0.1"],
@@ -50,7 +46,6 @@ def start(home: Path, known: dict[str, Any]) -> dict[str, Any]:
 
 def _talks(port: int) -> bool:
     """Whether tables can be listed and the region server has the meta table."""
-    import socket
 
     import happybase
     from thriftpy2.thrift import TException
@@ -59,7 +54,7 @@ def _talks(port: int) -> bool:
         connection = happybase.Connection("127.0.0.1", port, timeout=5000)
         connection.tables()
         connection.close()
-    except (TException, OSError, socket.timeout):
+    except (TimeoutError, TException, OSError):
         return False
     return True
 

@@ -70,4 +70,3 @@ def _talks(port: int) -> bool:
         return bool(admin.list_topics(timeout=2).brokers)
     except KafkaException:
         return False
-

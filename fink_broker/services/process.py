@@ -38,9 +38,7 @@ def start(line: Sequence[str], log: Path, env: dict[str, str] | None = None) -> 
     """Start a server that outlives us, its output appended to a log; returns its pid."""
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as file:
-        process = subprocess.Popen(
-            line, stdout=file, stderr=file, stdin=subprocess.DEVNULL, env=env or os.environ.copy(), start_new_session=True
-        )
+        process = subprocess.Popen(line, stdout=file, stderr=file, stdin=subprocess.DEVNULL, env=env or os.environ.copy(), start_new_session=True)
     return process.pid
 
 

@@ -59,9 +59,7 @@ def nanojansky(mag: Any) -> Any:
     return 10 ** ((31.4 - np.asarray(mag, float)) / 2.5)
 
 
-def make_objects(
-    number: int, seed: int, bands: Sequence[str], first_mjd: float, nights: int, kinds: Sequence[str]
-) -> list[MadeObject]:
+def make_objects(number: int, seed: int, bands: Sequence[str], first_mjd: float, nights: int, kinds: Sequence[str]) -> list[MadeObject]:
     """Things of several kinds, visited from BASELINE days before `first_mjd` to `nights` nights after it."""
     rng = np.random.default_rng(seed)
     shares = np.array([SHARES[kind] for kind in kinds])
@@ -74,7 +72,7 @@ def _make(kind: str, number: int, rng: np.random.Generator, bands: Sequence[str]
     depths = DEPTH_LSST if wide else DEPTH_ZTF
     bright = 3.0 if wide else 0.0
     if kind in ("asteroid", "bogus"):
-        days = np.arange(nights)[rng.random(nights) < 0.6] if rng.random() < 0.9 else np.arange(1)
+        days: Any = np.arange(nights)[rng.random(nights) < 0.6] if rng.random() < 0.9 else np.arange(1)
         days = days if len(days) else np.zeros(1)
     else:
         days = np.arange(-BASELINE, nights)

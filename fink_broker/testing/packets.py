@@ -203,7 +203,8 @@ class Lsst(Packer):
         record.update(flags)
         visit = int(thing.mjd[epoch] * 1000)
         values = dict(
-            diaSourceId=visit * 10**10 + (self.seed % 100) * 10**8 + (thing.number * 64 + epoch) % 10**8, visit=visit, detector=thing.number % 189,
+            diaSourceId=visit * 10**10 + (self.seed % 100) * 10**8 + (thing.number * 64 + epoch) % 10**8,
+            visit=visit, detector=thing.number % 189,
             diaObjectId=object_id, ssObjectId=ss_id, parentDiaSourceId=0, midpointMjdTai=float(thing.mjd[epoch]), ra=ra, raErr=2e-5, dec=dec,
             decErr=2e-5, ra_dec_Cov=0.0, x=2000.0, xErr=0.1, y=2000.0, yErr=0.1, apFlux=flux * float(rng.normal(1, 0.02)), apFluxErr=err * 1.5,
             isNegative=flux < 0, snr=abs(flux) / err, psfFlux=flux, psfFluxErr=err, psfLnL=-800.0, psfChi2=float(rng.normal(1600, 60)), psfNdata=1681,
@@ -220,8 +221,8 @@ class Lsst(Packer):
         record = copy(self.records["prvDiaForcedSources"])
         visit = int(thing.mjd[epoch] * 1000)
         record.update(
-            diaForcedSourceId=visit * 10**10 + thing.number % 10**9, diaObjectId=object_id, ra=thing.ra, dec=thing.dec, visit=visit, detector=thing.number % 189,
-            psfFlux=float(thing.flux[epoch]), psfFluxErr=float(thing.flux_err[epoch]), midpointMjdTai=float(thing.mjd[epoch]),
+            diaForcedSourceId=visit * 10**10 + thing.number % 10**9, diaObjectId=object_id, ra=thing.ra, dec=thing.dec, visit=visit,
+            detector=thing.number % 189, psfFlux=float(thing.flux[epoch]), psfFluxErr=float(thing.flux_err[epoch]), midpointMjdTai=float(thing.mjd[epoch]),
             scienceFlux=float(thing.flux[epoch] + thing.template_flux), scienceFluxErr=float(thing.flux_err[epoch]), band=thing.band[epoch],
             timeProcessedMjdTai=float(thing.mjd[epoch]) + 0.001,
         )  # fmt: skip
@@ -232,7 +233,8 @@ class Lsst(Packer):
         record = copy(self.records["diaObject"])
         count = len(seen) + 1 if thing.kind not in ("asteroid", "bogus") else 1
         values = {"diaObjectId": object_id, "validityStartMjdTai": float(thing.mjd[epoch]), "ra": thing.ra, "raErr": 2e-5, "dec": thing.dec,
-                  "decErr": 2e-5, "nDiaSources": count, "firstDiaSourceMjdTai": float(thing.mjd[first]), "lastDiaSourceMjdTai": float(thing.mjd[epoch])}  # fmt: skip
+                  "decErr": 2e-5, "nDiaSources": count, "firstDiaSourceMjdTai": float(thing.mjd[first]),
+                  "lastDiaSourceMjdTai": float(thing.mjd[epoch])}  # fmt: skip
         record.update({name: value for name, value in values.items() if name in record})
         return record
 
@@ -285,7 +287,8 @@ class Elasticc(Packer):
         record = copy(self.records["prvDiaForcedSources"])
         record.update(diaForcedSourceId=object_id * 2000 + 1000 + epoch, ccdVisitId=int(thing.mjd[epoch] * 1000), diaObjectId=object_id,
                       midPointTai=float(thing.mjd[epoch]), filterName=self.letter[thing.band[epoch]], psFlux=float(thing.flux[epoch]),
-                      psFluxErr=float(thing.flux_err[epoch]), totFlux=float(thing.flux[epoch] + thing.template_flux), totFluxErr=float(thing.flux_err[epoch]))  # fmt: skip
+                      psFluxErr=float(thing.flux_err[epoch]), totFlux=float(thing.flux[epoch] + thing.template_flux),
+                      totFluxErr=float(thing.flux_err[epoch]))  # fmt: skip
         return record
 
 

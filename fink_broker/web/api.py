@@ -44,7 +44,7 @@ class Asked:
         """A number."""
         value = self.values.get(name, default)
         try:
-            return float(value)
+            return float(str(value))
         except (TypeError, ValueError):
             raise ConfigError(f"argument '{name}' is {value!r}; expected a number") from None
 

@@ -77,6 +77,4 @@ def png(image: NDArray[np.float64], stretch: Stretch = "asinh", low_percent: flo
     height, width = grey.shape[:2]
     rows = np.concatenate([np.zeros((height, 1), np.uint8), grey.reshape(height, -1)], axis=1).tobytes()
     parts = [(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 4, 0, 0, 0)), (b"IDAT", zlib.compress(rows)), (b"IEND", b"")]
-    return b"\x89PNG\r\n\x1a\n" + b"".join(
-        struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data)) for name, data in parts
-    )
+    return b"\x89PNG\r\n\x1a\n" + b"".join(struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data)) for name, data in parts)

@@ -36,7 +36,7 @@ def answer(rows: list[Row], kind: Format, columns: str | None = None) -> Respons
     else:
         from astropy.table import Table
 
-        texts = frame.columns[frame.dtypes == object]
+        texts = frame.select_dtypes(object).columns
         filled = frame.assign(**{name: frame[name].map(lambda v: "" if v is None or v != v else str(v)) for name in texts})
         Table.from_pandas(filled).write(stream, format="votable")
     return Response(stream.getvalue(), media_type=MEDIA[kind])

@@ -122,7 +122,5 @@ def status_page(request: Request) -> Response:
 def docs(request: Request) -> Response:
     """The API, from its own OpenAPI description, without scripts of others."""
     paths = request.app.openapi()["paths"]
-    calls = [
-        {"path": path, "method": method.upper(), **call} for path, methods in paths.items() for method, call in methods.items() if method == "get"
-    ]
+    calls = [{"path": path, "method": method.upper(), **call} for path, methods in paths.items() for method, call in methods.items() if method == "get"]
     return show(request, "docs", {"calls": calls})

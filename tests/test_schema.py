@@ -1,0 +1,90 @@
+"""Schemas: the same as the surveys', one union that holds them all."""
+
+import json
+from pathlib import Path
+
+import fastavro
+import httpx
+import pytest
+
+from fink_broker.errors import Unavailable, UnknownSchema
+from fink_broker.schema import RegistryClient, SchemaLibrary, fingerprint
+from fink_broker.settings import data_folder
+
+FOLDER = data_folder("schemas")
+# First digits of SHA-256 of the canonical form, worked out from the surveys' own files.
+KNOWN = {
+    "ztf": {"1.3": "ce32d304a600", "1.8": "6ac12491df76", "3.0": "bcaf63da6165", "3.1": "77c45bb5788e", "3.2": "42460973aa36",
+            "3.3": "09b312a2dadf", "3.3-b": "a2b4803c4b8a", "3.3-c": "e8a1bbd8f8bf", "3.5": "d4e05a0925c8", "4.02": "2e3ca42a7603"},
+    "lsst": {"7.0": "c176fef6a8a0", "7.1": "247bb62dc5e5", "7.2": "015124e99703", "7.3": "0611d6b945c5", "7.4": "fd177231a19c",
+             "8.0": "264a45e5ef19", "9.0": "017239c3ff79", "10.0": "2c47c696524b", "11.0": "9c2dfb211e03", "11.1": "9aa444ad6103"},
+    "elasticc": {"0.9-first": "d57fa07cd377", "0.9-second": "c797cb4d7987", "0.9.1": "b0e42b5a9a1f"},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("survey", KNOWN)
+def test_our_schemas_are_the_surveys(survey: str) -> None:
+    found = {schema.version: schema.fingerprint[:12] for schema in SchemaLibrary.load(FOLDER, survey).schemas}
+    assert found == KNOWN[survey]
+
+
+def test_the_shared_schemas_are_known(shared: Path) -> None:
+    library = SchemaLibrary.load(FOLDER, "ztf")
+    files = sorted((shared / "schemas" / "ztf").glob("ztf.alert.*.avsc"))
+    assert len(files) >= 9
+    for file in files:
+        assert library.by_fingerprint(fingerprint(json.loads(file.read_text()))), file.name
+
+
+@pytest.mark.parametrize("survey", KNOWN)
+def test_no_sentence_of_the_source_is_kept(survey: str) -> None:
+    for schema in SchemaLibrary.load(FOLDER, survey).schemas:
+        assert '"doc"' not in schema.source
+
+
+@pytest.mark.parametrize("survey", KNOWN)
+def test_the_union_has_every_field_of_every_version_nullable(survey: str) -> None:
+    library = SchemaLibrary.load(FOLDER, survey)
+    union = library.union()
+    fastavro.parse_schema(json.loads(json.dumps(union)))
+    names = {field["name"] for field in union["fields"]}
+    for schema in library.schemas:
+        assert {field["name"] for field in schema.json["fields"]} <= names
+    assert all(field["type"][0] == "null" and field["default"] is None for field in union["fields"])
+
+
+def test_versions_are_in_order() -> None:
+    versions = [schema.version for schema in SchemaLibrary.load(FOLDER, "lsst").schemas]
+    assert versions == ["7.0", "7.1", "7.2", "7.3", "7.4", "8.0", "9.0", "10.0", "11.0", "11.1"]
+
+
+def test_an_unknown_id_names_the_known_ones() -> None:
+    with pytest.raises(UnknownSchema, match=r"unknown schema: id 12345 is none of lsst's 700, .*1101"):
+        SchemaLibrary.load(FOLDER, "lsst").by_confluent_id(12345)
+
+
+def test_a_silent_registry_tells_its_address() -> None:
+    with pytest.raises(Unavailable, match=r"schema registry at http://127.0.0.1:9 does not answer.*schema_registry_url"):
+        RegistryClient("http://127.0.0.1:9", 2).get(1)
+
+
+def test_references_of_a_registry_are_drawn_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    inner = {"type": "record", "name": "a.source", "fields": [{"name": "id", "type": "long"}]}
+    outer = {"type": "record", "name": "a.alert", "fields": [{"name": "one", "type": "a.source"}, {"name": "more", "type": ["null", "a.source"]}]}
+    answers = {
+        "/schemas/ids/7": {"schema": json.dumps(outer), "references": [{"name": "a.source", "subject": "s", "version": 1}]},
+        "/subjects/s/versions/1": {"schema": json.dumps(inner)},
+    }
+    asked: list[str] = []
+
+    def get(url: str, timeout: float) -> httpx.Response:
+        asked.append(url)
+        return httpx.Response(200, json=answers[url.removeprefix("http://registry")])
+
+    monkeypatch.setattr(httpx, "get", get)
+    client = RegistryClient("http://registry")
+    found = client.get(7)
+    assert found["fields"][0]["type"] == inner
+    assert found["fields"][1]["type"] == ["null", "a.source"]
+    client.get(7)
+    assert len(asked) == 2
