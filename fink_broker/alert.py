@@ -35,12 +35,15 @@ class Decoder:
         self.headers = list(dict.fromkeys([*survey.headers, *own, *headers]))
 
     def decode(self, records: DataFrame) -> DataFrame:
-        """Alert rows of Kafka records (value, topic, partition, offset, timestamp); doubtful ones get `reason` AGAIN."""
+        """Alert rows of Kafka records (value, topic, partition, offset, timestamp); doubtful ones get `reason` AGAIN.
+
+        Cache them before a `where`: Spark would move the condition below the decoding and copy the decoding into it.
+        """
         located = self._locate(records.selectExpr("value", _origin_sql()))
         return self._rows(located, AGAIN, f"'{AGAIN}'")
 
     def decode_again(self, doubtful: DataFrame) -> tuple[DataFrame, DataFrame]:
-        """Read packets (origin, value) with fastavro: alert rows with final reasons, and the headers that it met."""
+        """Read packets (origin, value) with fastavro: alert rows with final reasons, and the bodies found (cached: unpersist them)."""
         survey, library = self.survey, self.library
 
         def read(parts: Iterator[pd.DataFrame]) -> Iterator[pd.DataFrame]:
@@ -50,7 +53,7 @@ class Decoder:
 
         schema = f"origin {_ORIGIN}, value binary, version string, body binary, fault string, header string"
         located = doubtful.select("origin", "value").mapInPandas(read, schema).cache()  # type: ignore[arg-type]
-        return self._rows(located, "no alert id", "fault"), located.select("header").where("header is not null").distinct()
+        return self._rows(located, "no alert id", "fault"), located
 
     def derive(self, rows: DataFrame) -> DataFrame:
         """Alert rows anew from rows of the raw table, so that a mended expression needs no new packet."""
@@ -60,9 +63,10 @@ class Decoder:
         )  # fmt: skip
         return self._derive(frame, "no alert id", "'not decoded'")
 
-    def learn(self, headers: Sequence[str]) -> list[Header]:
+    def learn(self, located: DataFrame) -> list[Header]:
         """Take container headers that fastavro met into the fast way; the new ones are returned."""
-        new = [header for header in (Header(**json.loads(text)) for text in headers) if header not in self.headers]
+        met = [row[0] for row in located.select("header").where("header is not null").distinct().collect()]
+        new = [header for header in (Header(**json.loads(text)) for text in met) if header not in self.headers]
         self.headers.extend(new)
         return new
 
@@ -159,8 +163,7 @@ class Decoder:
                 again = F.when(F.length(tail) > 64, F.endswith(F.col("body"), tail)).otherwise(again)
             exact = F.when(F.col("version") == schema.version, again).otherwise(exact)
         # a packet that did not decode at all is a struct of nulls, which cannot be encoded
-        exact = F.when(F.expr(self.survey.neutral["alert_id"]).isNotNull(), exact)
-        return exact
+        return F.when(F.expr(self.survey.neutral["alert_id"]).isNotNull(), exact)
 
     def _time(self, expression: str) -> str:
         return sky.mjd_tai_sql(expression) if self.survey.time_scale == "jd_utc" else f"cast({expression} as double)"
@@ -171,6 +174,8 @@ class Decoder:
         for name, kind in NEUTRAL.items():
             expression = self.survey.neutral[name]
             value = self._time(expression) if name in names else f"cast({expression} as {kind})"
+            if name == "ra":  # some surveys write 359.99 as -0.01
+                value = f"if({value} between -180 and 360, pmod({value}, 360d), {value})"
             columns.append(f"{_finite(value)} {names[name]}" if kind == "double" and name in names else f"{value} {name}")
         flags = ", ".join(f"if({rule}, '{name}', null)" for name, rule in self.survey.quality.items())
         quality = f"array_compact(array({flags}))" if flags else "cast(array() as array<string>)"
@@ -178,7 +183,10 @@ class Decoder:
 
     def _derived(self) -> list[str]:
         night = sky.night_sql("mjd", self.survey.longitude_deg)
-        return [f"if(mjd between {MJD_RANGE[0]} and {MJD_RANGE[1]}, {night}, null) night", f"if(ra between 0 and 360 and dec between -90 and 90, {sky.healpix_sql('ra', 'dec')}, null) healpix"]
+        return [
+            f"if(mjd between {MJD_RANGE[0]} and {MJD_RANGE[1]}, {night}, null) night",
+            f"if(ra between 0 and 360 and dec between -90 and 90, {sky.healpix_sql('ra', 'dec')}, null) healpix",
+        ]
 
     def _lightcurve(self) -> str:
         """Points of every source list, in time order."""

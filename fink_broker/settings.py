@@ -107,7 +107,7 @@ class SparkSettings(Section):
     """The Spark session of a job."""
 
     master: str = Field("local[2]", description="Spark master URL")
-    driver_memory: str = Field("2g", description="memory of the driver's JVM")
+    driver_memory: str = Field("3g", description="memory of the driver's JVM")
     conf: dict[str, str] = Field({}, description="any further Spark setting")
 
 

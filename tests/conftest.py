@@ -69,7 +69,7 @@ def services(home: Path) -> Iterator[dict[str, Any]]:
 def settings(services: dict[str, Any], home: Path) -> Settings:
     """Settings that reach these services."""
     assert services
-    return load(options={"broker": {"home": str(home)}, "spark": {"driver_memory": "1500m"}, "ingest": {"max_offsets_per_trigger": 400}})
+    return load(options={"broker": {"home": str(home)}, "spark": {"driver_memory": "3g"}, "ingest": {"max_offsets_per_trigger": 400}})
 
 
 @pytest.fixture(scope="session")
@@ -77,6 +77,6 @@ def spark(home: Path) -> Iterator[SparkSession]:
     """One Spark session for all tests."""
     from fink_broker.jobs.session import session
 
-    made = session(load(options={"broker": {"home": str(home)}, "spark": {"driver_memory": "1500m"}}), "tests")
+    made = session(load(options={"broker": {"home": str(home)}, "spark": {"driver_memory": "3g"}}), "tests")
     yield made
     made.stop()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import threading
 import time
@@ -11,10 +12,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fink_broker import hbase, kafka, message
+from fink_broker import filter_function, hbase, kafka, message
 from fink_broker.alert import AGAIN, Decoder
 from fink_broker.errors import BadPacket
-from fink_broker.filters import FilterSet, route
+from fink_broker.filters import FilterSet, failing, route
 from fink_broker.jobs import sources, steps
 from fink_broker.jobs.plans import Plan
 from fink_broker.lake import Lake
@@ -67,6 +68,7 @@ class Job:
         self.idle = threading.Event()
         self.stopping = threading.Event()
         self.fresh = True
+        self.failures = filter_function.counter(spark) if self.filters else None
         self.cause = ""
         self._pool = ThreadPoolExecutor(2, thread_name_prefix=self.name)
 
@@ -96,8 +98,19 @@ class Job:
             self._batch(records, number)
         except Exception as error:
             self.cause = one_line(error)
+            self._blame(records)
             log.debug("batch failed", job=self.plan.name, batch=number, trace=traceback.format_exc())
             raise
+
+    def _blame(self, records: DataFrame) -> None:
+        """After a failed batch: suspend the filters that cannot be evaluated on its alerts, so that the next attempt goes on."""
+        if self.filters is None or "route" not in self.plan.steps:
+            return
+        with contextlib.suppress(Exception):
+            frame = self._rows(records)
+            frame = steps.enrich(frame, self.chain, self.survey) if self.chain else frame
+            for name, why in failing(frame, self.filters.filters, self.survey).items():
+                self.filters.suspend(name, why)
 
     def _batch(self, records: DataFrame, number: int) -> None:
         started = time.time()
@@ -126,10 +139,10 @@ class Job:
             frame = self._add(self._rows(records)).persist()
             parts, facts = [frame], self._facts(frame)
             if (facts["reason"] == AGAIN).any():
-                again, headers = self.decoder.decode_again(frame.where(f"reason = '{AGAIN}'"))
+                again, located = self.decoder.decode_again(frame.where(f"reason = '{AGAIN}'"))
                 again = self._add(again).persist()
                 more = self._facts(again)
-                self._learn(headers)
+                self._learn(located)
                 facts = _concat([facts[facts["reason"] != AGAIN], more])
                 parts.append(again)
         try:
@@ -155,7 +168,7 @@ class Job:
         if self.chain:
             frame = steps.enrich(frame, self.chain, self.survey)
         if "route" in self.plan.steps and self.filters:
-            frame = route(frame, self.filters.current(frame.schema), self.survey)
+            frame = route(frame, self.filters.current(frame.schema), self.survey, self.failures)
         return frame
 
     def _sinks(self, alerts: DataFrame, good: pd.DataFrame, batch: Batch) -> None:
@@ -195,9 +208,9 @@ class Job:
             facts = self._staged_facts(staged)
             if (staged / "kind=doubtful").is_dir():
                 doubtful = self.spark.read.parquet(str(staged / "kind=doubtful"))
-                again, headers = self.decoder.decode_again(doubtful)
+                again, located = self.decoder.decode_again(doubtful)
                 more = self._stage_raw(again.drop("lightcurve"), batch, "again")
-                self._learn(headers)
+                self._learn(located)
                 facts = _concat([facts[facts["reason"] != AGAIN], self._staged_facts(more)])
                 staged_all = [staged, more]
             else:
@@ -209,7 +222,10 @@ class Job:
                 for table in ("raw", "quarantine"):
                     self.lake.remove(table, batch.prefix)
             for folder in staged_all:
-                self._place(folder, facts.loc[list(drop)], facts.loc[list(changed)], batch)
+                self._place(folder, facts.loc[list(drop)], batch)
+            if changed:
+                records = sources.positions_frame(self, facts.loc[list(changed)])
+                self._quarantine(records, "'changed: the same alert id came before with other bytes'", batch, "changed")
         counts = {**batch.counts, **self._counts(facts, good)}
         if changed:
             counts["quarantined"]["changed"] = len(changed)
@@ -232,8 +248,8 @@ class Job:
             facts[name] = [row[name] for row in origin]
         return facts
 
-    def _place(self, staged: Path, drop: pd.DataFrame, changed: pd.DataFrame, batch: Batch) -> None:
-        """Move staged rows to their tables: good ones to raw, bad and changed ones to the quarantine, duplicates nowhere."""
+    def _place(self, staged: Path, drop: pd.DataFrame, batch: Batch) -> None:
+        """Move staged rows to their tables: good ones to raw, bad ones to the quarantine, those to drop nowhere."""
         good, bad = staged / "kind=good", staged / "kind=bad"
         if bad.is_dir():
             frame = self.spark.read.option("basePath", str(bad)).parquet(str(bad))
@@ -242,9 +258,6 @@ class Job:
             return
         if len(drop):
             frame = self.spark.read.option("basePath", str(good)).parquet(str(good))
-            if len(changed):
-                raw = sources.positions_frame(self, changed)
-                self._quarantine(raw, "'changed: the same alert id came before with other bytes'", batch, f"{staged.name}-changed")
             kept = self.lake.stage(self._without(frame, drop), "raw", batch.prefix)
             self.lake.commit(kept, "raw")
         else:
@@ -301,8 +314,9 @@ class Job:
 
         return frame.where(~F.concat_ws("/", "origin.topic", "origin.partition", "origin.offset").isin(keys))
 
-    def _learn(self, headers: DataFrame) -> None:
-        new = self.decoder.learn([row[0] for row in headers.collect()])
+    def _learn(self, located: DataFrame) -> None:
+        new = self.decoder.learn(located)
+        located.unpersist()
         if new:
             known = {**{h.crc32: h for h in _read_headers(self.header_file)}, **{h.crc32: h for h in new}}
             self.header_file.parent.mkdir(parents=True, exist_ok=True)

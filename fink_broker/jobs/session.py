@@ -25,6 +25,7 @@ FIXED = {
 DEFAULTS = {
     "spark.sql.adaptive.enabled": "false",
     "spark.sql.shuffle.partitions": "2",
+    "spark.sql.catalogImplementation": "in-memory",
     "spark.sql.execution.arrow.pyspark.enabled": "true",
     "spark.sql.execution.arrow.maxRecordsPerBatch": "2000",
     "spark.sql.streaming.pollingDelay": "100ms",
@@ -52,6 +53,7 @@ def conf(settings: Settings, name: str) -> dict[str, str]:
     if settings.spark.master.startswith("local"):
         made |= {"spark.driver.bindAddress": "127.0.0.1", "spark.driver.host": "127.0.0.1"}
         made["spark.local.dir"] = str(settings.home / "spark")
+        made["spark.sql.warehouse.dir"] = str(settings.home / "spark" / "warehouse")
     return {**made, **settings.spark.conf, **FIXED}
 
 

@@ -32,7 +32,7 @@ def _kafka(job: Job) -> DataFrame:
     options = {
         **kafka.spark_options(job.settings),
         **FETCH,
-        "subscribePattern": job.survey.topic_pattern,
+        "subscribePattern": f"^(?:{job.survey.topic_pattern})$",  # Spark looks for it anywhere in the name
         "startingOffsets": ingest.starting_offsets,
         "maxOffsetsPerTrigger": str(ingest.max_offsets_per_trigger),
         "failOnDataLoss": "true",

@@ -22,7 +22,9 @@ def alerts(*curves: list[dict[str, Any]], **columns: list[Any]) -> pd.DataFrame:
     return frame
 
 
-def point(mjd: float, mag: float | None = 18.0, band: str = "r", err: float = 0.05, kind: str = "detection", sign: int = 1, limit: float = 20.5) -> dict[str, Any]:
+def point(
+    mjd: float, mag: float | None = 18.0, band: str = "r", err: float = 0.05, kind: str = "detection", sign: int = 1, limit: float = 20.5
+) -> dict[str, Any]:
     """One point; a limit has no magnitude."""
     if kind == "limit":
         return {"mjd": mjd, "band": band, "limit_mag": limit, "kind": kind}

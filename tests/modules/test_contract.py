@@ -20,7 +20,9 @@ def sample(seed: int = 11, number: int = 60) -> pd.DataFrame:
     for _ in range(number - 1):
         times = np.sort(rng.uniform(0, 40, int(rng.integers(1, 25)))) + 60000
         kinds = rng.choice(["detection", "limit", "forced"], len(times), p=[0.7, 0.2, 0.1])
-        curves.append([point(t, rng.uniform(15, 20), rng.choice(["g", "r", "i"]), kind=str(k), sign=int(rng.choice([-1, 1]))) for t, k in zip(times, kinds, strict=True)])
+        curves.append(
+            [point(t, rng.uniform(15, 20), rng.choice(["g", "r", "i"]), kind=str(k), sign=int(rng.choice([-1, 1]))) for t, k in zip(times, kinds, strict=True)]
+        )
     some = rng.random(number) < 0.5
     return alerts(
         *curves,

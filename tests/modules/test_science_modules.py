@@ -92,15 +92,21 @@ def test_solar_system_objects() -> None:
     ],
 )
 def test_extragalactic_cut(curve: list[dict[str, object]], near: float, score: float, ss: float | None, passes: bool) -> None:
-    frame = alerts(
-        curve, neighbour_distance_arcsec=[near], neighbour_star_score=[score], ss_object_id=["1" if ss else None], ss_distance_arcsec=[ss or np.nan]
-    )
+    frame = alerts(curve, neighbour_distance_arcsec=[near], neighbour_star_score=[score], ss_object_id=["1" if ss else None], ss_distance_arcsec=[ss or np.nan])
     assert run("extragalactic", frame)["passes"].tolist() == [passes]
 
 
 @pytest.mark.parametrize(
     ("changed", "passes"),
-    [({}, True), ({"rb": 0.6}, False), ({"nbad": 1}, False), ({"fwhm": 5.1}, False), ({"elong": 1.3}, False), ({"magdiff": -0.2}, False), ({"rb": np.nan}, None)],
+    [
+        ({}, True),
+        ({"rb": 0.6}, False),
+        ({"nbad": 1}, False),
+        ({"fwhm": 5.1}, False),
+        ({"elong": 1.3}, False),
+        ({"magdiff": -0.2}, False),
+        ({"rb": np.nan}, None),
+    ],
 )
 def test_purity(changed: dict[str, float], passes: bool | None) -> None:
     values = {"rb": 0.65, "nbad": 0, "fwhm": 5.0, "elong": 1.2, "magdiff": 0.1, **changed}

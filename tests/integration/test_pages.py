@@ -1,0 +1,132 @@
+"""The pages in a real browser: they load without an error, the light curve has its points, the cutouts their pixels."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import pytest
+
+from fink_broker.history import History
+from fink_broker.services import process
+from fink_broker.settings import Settings
+from fink_broker.simulate import make_packets
+from tests.conftest import missing
+from tests.integration.test_jobs import (  # noqa: F401 (they fill the stores when run alone)
+    started,
+    test_other_surveys_pass_through_the_same_jobs,
+    test_ztf_alerts_good_bad_duplicated_and_changed,
+)
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+pytestmark = pytest.mark.integration
+QUIET = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
+
+
+@pytest.fixture(scope="module")
+def url(settings: Settings) -> Iterator[str]:
+    """A gateway as a process of its own."""
+    port = process.free_port()
+    line = [sys.executable, "-m", "fink_broker", "--home", str(settings.home), "serve", "--port", str(port)]
+    server = subprocess.Popen(line, stderr=subprocess.DEVNULL)
+    for _ in range(300):
+        if process.answers(port):
+            break
+        time.sleep(0.1)
+    yield f"http://127.0.0.1:{port}"
+    server.terminate()
+    server.wait(20)
+
+
+@pytest.fixture(scope="module")
+def page() -> Iterator[Page]:
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if not chromium:
+        missing("no Chromium; install it: apt-get install chromium")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as play:
+        browser = play.chromium.launch(executable_path=chromium, args=QUIET)
+        yield browser.new_page()
+        browser.close()
+
+
+@pytest.fixture
+def errors(page: Page) -> Iterator[list[str]]:
+    found: list[str] = []
+
+    def note(message: Any) -> None:
+        found.append(str(message))
+
+    page.on("pageerror", note)
+    page.on("requestfailed", note)
+    yield found
+    page.remove_listener("pageerror", note)
+    page.remove_listener("requestfailed", note)
+
+
+def find(settings: Settings, survey: str) -> tuple[str, int]:
+    for packet in reversed(list(make_packets([survey], settings.schemas_path, 160 if survey == "ztf" else 60, 31 if survey == "ztf" else 32))):
+        curve = History(settings).lightcurve(survey, packet.object_id) if packet.object_id else {"kind": []}
+        if curve["kind"].count("detection") > 4:
+            return packet.object_id, curve["kind"].count("detection")
+    raise AssertionError("no object with a history")
+
+
+@pytest.mark.parametrize("survey", ["ztf", "lsst"])
+def test_the_page_of_an_object(settings: Settings, url: str, page: Page, errors: list[str], survey: str) -> None:
+    name, detections = find(settings, survey)
+    page.goto(f"{url}/?q={name}")
+    page.wait_for_load_state("networkidle")
+    assert page.url == f"{url}/object/{survey}/{name}"
+    assert page.inner_text("h1") == name
+    page.click("#show-flux")
+    dots = page.locator("#lightcurve circle").count()
+    assert dots >= detections
+    assert page.locator("#lightcurve line[opacity='0.8']").count() >= detections - 1  # error bars
+    for image in page.locator(".cutouts img").all():
+        assert image.evaluate("img => img.naturalWidth") >= 51
+    assert page.locator(".module").count() >= 4
+    page.select_option("#epoch", index=0)
+    page.locator(".legend input").first.uncheck()
+    assert page.locator("#lightcurve circle").count() < dots
+    assert not errors
+
+
+def test_search_topics_and_status(settings: Settings, url: str, page: Page, errors: list[str]) -> None:
+    page.goto(url)
+    assert "fink_pure_ztf" in page.inner_text("main")
+    page.click("text=fink_pure_ztf")
+    page.locator("td a").first.click()
+    assert "/object/ztf/" in page.url
+    page.click("text=objects within 1′")
+    assert page.locator("td a").count() >= 1
+    page.goto(f"{url}/status")
+    assert "live" in page.inner_text("main")
+    page.goto(f"{url}/docs")
+    assert "/api/v1/conesearch" in page.inner_text("main")
+    page.goto(f"{url}/?q=nothing-of-that-name")
+    assert "Not found" in page.inner_text("main")
+    assert not errors
+
+
+def test_each_page_has_a_json_twin(settings: Settings, url: str) -> None:
+    name, _ = find(settings, "ztf")
+    found = httpx.get(f"{url}/object/ztf/{name}.json").json()
+    assert found["object_id"] == name
+    assert found["curve"]["mjd"]
+    for path in ("topics", "status"):
+        assert httpx.get(f"{url}/{path}.json").json()
+
+
+def test_nothing_is_loaded_from_elsewhere(url: str) -> None:
+    answer = httpx.get(url)
+    assert "default-src 'self'" in answer.headers["Content-Security-Policy"]
+    assert "//" not in answer.text.replace("http://127.0.0.1", "").replace("<!doctype", "")
