@@ -16,17 +16,11 @@ from fink_broker.errors import ConfigError
 from fink_broker.schema import Schema, SchemaLibrary
 from fink_broker.settings import data_folder
 from fink_broker.survey import Survey, load_survey
-from fink_broker.testing.elasticc import Elasticc
-from fink_broker.testing.lsst import Lsst
-from fink_broker.testing.objects import KINDS, MadeObject, first_midnight, make_objects
-from fink_broker.testing.packets import BLOCK, Packer
-from fink_broker.testing.ztf import Ztf
+from fink_broker.testing.objects import KINDS, MadeObject, make_objects
+from fink_broker.testing.packets import PACKERS
 
-PACKERS: dict[str, type[Packer]] = {"ztf": Ztf, "lsst": Lsst, "elasticc": Elasticc}
 START_MJD = 61000.0  # TAI; 2025-11-21
-NIGHTS = 3  # nights whose detections become alerts, of the things that are made at once
-ALERTS_PER_OBJECT = 2.5  # about
-LEAST, ENDLESS = 12, 1000  # things that are made at once for a few alerts, and for a stream without end
+NIGHTS = 3  # nights whose detections become alerts, in one block of objects
 _SYNC = bytes(range(16))
 
 
@@ -50,30 +44,24 @@ def make_alerts(
     kinds: Sequence[str] | None = None,
     schemas: Path | None = None,
 ) -> Iterator[MadeAlert]:
-    """Complete, plausible packets in time order (without end when `number` is None); the same arguments give the same alerts.
+    """Complete, plausible packets in time order (without end when `number` is None); the same seed gives the same alerts.
 
-    `kinds` are of supernova, variable, asteroid, microlensing, bogus; the first night is the first that begins after `start_mjd` [d, TAI].
+    `kinds` are of supernova, variable, asteroid, microlensing, bogus; `start_mjd` is the first night [d, TAI].
     """
     if survey not in PACKERS:
         raise ConfigError(f"no made-up alerts for survey '{survey}'; there are {', '.join(sorted(PACKERS))}; give files instead")
     if unknown := set(kinds or ()) - set(KINDS):
         raise ConfigError(f"unknown kind {', '.join(sorted(unknown))}; known: {', '.join(KINDS)}")
-    if number is not None and number < 0:
-        raise ConfigError(f"number is {number}; expected 0 or more, or None for a stream without end")
     about = load_survey(schemas or data_folder("schemas"), survey)
-    return _alerts(PACKERS[survey](newest(survey, schemas), about, seed), number, start_mjd, kinds or KINDS)
-
-
-def _alerts(packer: Packer, number: int | None, start_mjd: float, kinds: Sequence[str]) -> Iterator[MadeAlert]:
-    about = packer.survey
-    midnight = first_midnight(start_mjd, about.longitude_deg)
+    packer = PACKERS[survey](newest(survey, schemas), about, seed)
     made, block = 0, 0
-    size = ENDLESS if number is None else max(LEAST, min(BLOCK, int(number / ALERTS_PER_OBJECT)))
     while number is None or made < number:
-        objects = make_objects(size, packer.seed % 2**32 * 1_000_003 + block, about.bands, midnight + block * NIGHTS, NIGHTS, kinds, block * BLOCK)
-        for thing, epoch in _in_time_order(objects, midnight + block * NIGHTS - 0.5):
+        size = 60 if number is None else max(12, min(400, (number - made) // 3))
+        first = start_mjd + block * NIGHTS
+        objects = make_objects(size, seed * 1_000_003 + block, about.bands, first, NIGHTS, kinds or KINDS)
+        for thing, epoch in _in_time_order(objects, first):
             packet, alert_id, object_id = packer.pack(thing, epoch)
-            yield MadeAlert(about.name, packet, alert_id, object_id, thing.mjd[epoch], {"kind": thing.kind, **thing.truth})
+            yield MadeAlert(survey, packet, alert_id, object_id, float(thing.mjd[epoch]), {"kind": thing.kind, **thing.truth})
             made += 1
             if made == number:
                 return

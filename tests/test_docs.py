@@ -1,0 +1,90 @@
+"""Documents in step with the code: commands, settings, modules, filters, layers, sizes of files."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from fink_broker import cli
+from fink_broker.science import Registry
+from fink_broker.settings import Settings
+
+ROOT = Path(__file__).resolve().parents[1]
+README = (ROOT / "README.md").read_text()
+# A file imports only what stands in its own layer or above.
+LAYERS = [
+    {"errors", "settings", "log", "retry"},
+    {"sky", "survey", "schema", "framing", "alert"},
+    {"science", "catalog", "filters", "filter_function"},
+    {"lake", "kafka", "message", "hbase", "history", "ledger"},
+    {"services", "jobs", "testing", "contract"},
+    {"replay", "simulate", "client", "balance"},
+    {"web", "demo"},
+    {"cli"},
+]
+SPARK = {"alert", "lake", "kafka", "message", "filters", "filter_function", "hbase", "jobs", "contract"}
+
+
+def test_every_command_is_in_the_readme() -> None:
+    for name in [*cli.GROUPS, *(name for names in cli.COMMANDS.values() for name in names)]:
+        assert f"fink {name}" in README, f"`fink {name}` is not in README.md"
+
+
+def test_every_module_and_filter_is_in_a_readme() -> None:
+    modules = (ROOT / "science_modules/README.md").read_text()
+    for name in Registry.load(ROOT / "science_modules"):
+        assert f"`{name}`" in modules
+    filters = (ROOT / "conf/filters/README.md").read_text()
+    for file in (ROOT / "conf/filters").glob("*.toml"):
+        assert file.stem in filters
+
+
+def test_every_setting_is_in_the_shipped_file() -> None:
+    text = (ROOT / "conf/fink.toml").read_text()
+    for name, field in Settings.model_fields.items():
+        section = text.split(f"\n[{name}]")[1].split("\n[")[0]
+        for key in getattr(field.annotation, "model_fields", {}):
+            assert f"{key} =" in section, f"[{name}] {key} is not in conf/fink.toml"
+
+
+def test_files_import_only_what_stands_above() -> None:
+    place = {name: number for number, layer in enumerate(LAYERS) for name in layer}
+    for file in sorted((ROOT / "fink_broker").rglob("*.py")):
+        own = file.relative_to(ROOT / "fink_broker").parts[0].removesuffix(".py")
+        if own in ("__init__", "__main__"):
+            continue
+        for node in ast.walk(ast.parse(file.read_text())):
+            modules = [f"{node.module}.{alias.name}" for alias in node.names] if isinstance(node, ast.ImportFrom) and node.module else []
+            modules += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            for module in modules:
+                parts = module.split(".")
+                if parts[0] == "fink_broker" and len(parts) > 1 and parts[1] in place:
+                    assert place[parts[1]] <= place[own], f"{file.name} imports {module}"
+                if parts[0] == "pyspark":
+                    assert own in SPARK, f"{file.name} touches Spark"
+                if parts[0] == "happybase":
+                    assert own in ("hbase", "services"), f"{file.name} touches happybase"
+
+
+def test_files_are_one_noun() -> None:
+    for file in sorted((ROOT / "fink_broker").rglob("*.py")):
+        assert file.stem not in ("utils", "helpers", "misc")
+        assert len(file.read_text().splitlines()) <= 400, f"{file} is longer than 400 lines"
+
+
+@pytest.mark.parametrize("line", [["-c", "import fink_broker, sys; print('pyspark' in sys.modules)"], ["-X", "importtime", "-m", "fink_broker", "--help"]])
+def test_help_loads_no_spark(line: list[str]) -> None:
+    done = subprocess.run([sys.executable, *line], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert "True" not in done.stdout
+    assert "pyspark" not in done.stderr
+
+
+def test_nothing_names_this_machine() -> None:
+    listed = subprocess.run(["git", "ls-files"], capture_output=True, text=True, check=True, cwd=ROOT).stdout.split()
+    for name in listed:
+        if not name.endswith((".avsc", "LICENSE")):
+            text = (ROOT / name).read_text()
+            assert "/work" + "/" not in text, name
+            assert ".lib" + "rary" not in text, name
