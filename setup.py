@@ -41,6 +41,7 @@ setup(
         "pyarrow>=15",
         "confluent-kafka>=2.6",
         "fastavro>=1.9.4",
+        "cramjam>=2.8",  # snappy and zstd blocks of Avro containers
         "happybase>=1.2",
         "scikit-learn>=1.4",
         "light-curve>=0.9",
@@ -56,6 +57,8 @@ setup(
     ],
     extras_require={
         "dev": [
+            "setuptools>=68",
+            "wheel",
             "pytest>=8",
             "hypothesis>=6",
             "ruff>=0.6",

@@ -7,6 +7,7 @@ import json
 import threading
 import time
 import traceback
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -296,11 +297,11 @@ class Job:
         return judged
 
     def _counts(self, facts: pd.DataFrame, good: pd.DataFrame) -> dict[str, Any]:
-        reasons: dict[Any, Any] = facts["reason"].dropna().str.split(":").str[0].value_counts().to_dict()
+        reasons = Counter(str(reason).split(":")[0] for reason in facts["reason"].dropna())
         return {
             "rows_in": len(facts),
             "rows_out": len(good),
-            "quarantined": {str(reason): int(n) for reason, n in reasons.items()},
+            "quarantined": dict(reasons),
             "positions": positions(zip(facts["topic"], facts["partition"].map(int), facts["offset"].map(int), strict=True)),
             "nights": {str(night): int(n) for night, n in good["night"].value_counts().items()} if "night" in good else {},
         }
