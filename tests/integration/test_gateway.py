@@ -13,9 +13,8 @@ from astropy.io.votable import parse_single_table
 from fastapi.testclient import TestClient
 
 from fink_broker.settings import Settings, load
-from fink_broker.simulate import make_packets
 from fink_broker.web.app import create_app
-from tests.integration.test_jobs import started, test_ztf_alerts_good_bad_duplicated_and_changed  # noqa: F401 (fills the stores when run alone)
+from tests.integration.conftest import Filled
 
 if TYPE_CHECKING:
     from fink_broker.replay import Packet
@@ -24,12 +23,12 @@ pytestmark = pytest.mark.integration
 
 
 @pytest.fixture(scope="module")
-def packets(settings: Settings) -> list[Packet]:
-    return list(make_packets(["ztf"], settings.schemas_path, 160, seed=31))
+def packets(filled: Filled) -> list[Packet]:
+    return filled.packets["ztf"]
 
 
 @pytest.fixture(scope="module")
-def client(settings: Settings) -> Iterator[TestClient]:
+def client(settings: Settings, filled: Filled) -> Iterator[TestClient]:
     with TestClient(create_app(settings), raise_server_exceptions=False) as made:
         yield made
 

@@ -15,13 +15,8 @@ import pytest
 from fink_broker.history import History
 from fink_broker.services import process
 from fink_broker.settings import Settings
-from fink_broker.simulate import make_packets
 from tests.conftest import missing
-from tests.integration.test_jobs import (  # noqa: F401 (they fill the stores when run alone)
-    started,
-    test_other_surveys_pass_through_the_same_jobs,
-    test_ztf_alerts_good_bad_duplicated_and_changed,
-)
+from tests.integration.conftest import Filled
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -31,7 +26,7 @@ QUIET = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-backgroun
 
 
 @pytest.fixture(scope="module")
-def url(settings: Settings) -> Iterator[str]:
+def url(settings: Settings, filled: Filled) -> Iterator[str]:
     """A gateway as a process of its own."""
     port = process.free_port()
     line = [sys.executable, "-m", "fink_broker", "--home", str(settings.home), "serve", "--port", str(port)]
@@ -72,8 +67,8 @@ def errors(page: Page) -> Iterator[list[str]]:
     page.remove_listener("requestfailed", note)
 
 
-def find(settings: Settings, survey: str) -> tuple[str, int]:
-    for packet in reversed(list(make_packets([survey], settings.schemas_path, 160 if survey == "ztf" else 60, 31 if survey == "ztf" else 32))):
+def find(settings: Settings, filled: Filled, survey: str) -> tuple[str, int]:
+    for packet in reversed(filled.packets[survey]):
         curve = History(settings).lightcurve(survey, packet.object_id) if packet.object_id else {"kind": []}
         if curve["kind"].count("detection") > 4:
             return packet.object_id, curve["kind"].count("detection")
@@ -81,8 +76,8 @@ def find(settings: Settings, survey: str) -> tuple[str, int]:
 
 
 @pytest.mark.parametrize("survey", ["ztf", "lsst"])
-def test_the_page_of_an_object(settings: Settings, url: str, page: Page, errors: list[str], survey: str) -> None:
-    name, detections = find(settings, survey)
+def test_the_page_of_an_object(settings: Settings, filled: Filled, url: str, page: Page, errors: list[str], survey: str) -> None:
+    name, detections = find(settings, filled, survey)
     page.goto(f"{url}/?q={name}")
     page.wait_for_load_state("networkidle")
     assert page.url == f"{url}/object/{survey}/{name}"
@@ -117,8 +112,8 @@ def test_search_topics_and_status(settings: Settings, url: str, page: Page, erro
     assert not errors
 
 
-def test_each_page_has_a_json_twin(settings: Settings, url: str) -> None:
-    name, _ = find(settings, "ztf")
+def test_each_page_has_a_json_twin(settings: Settings, filled: Filled, url: str) -> None:
+    name, _ = find(settings, filled, "ztf")
     found = httpx.get(f"{url}/object/ztf/{name}.json").json()
     assert found["object_id"] == name
     assert found["curve"]["mjd"]
