@@ -33,6 +33,7 @@ DEFAULTS = {
     "spark.sql.streaming.numRecentProgressUpdates": "10",
     "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
     "spark.sql.files.ignoreMissingFiles": "true",
+    "spark.sql.parquet.enableNestedColumnVectorizedReader": "false",  # it fails on structs whose fields a file lacks
     "spark.serializer": "org.apache.spark.serializer.KryoSerializer",
     "spark.ui.enabled": "false",
     "spark.ui.showConsoleProgress": "false",

@@ -104,7 +104,8 @@ def page(rows: list[Row], given: Asked, request: Request, default: int) -> Respo
     return made
 
 
-@router.api_route("/objects", methods=["GET", "POST"], summary="All alerts of one object or several, newest first")
+@router.post("/objects", include_in_schema=False)
+@router.get("/objects", summary="All alerts of one object or several, newest first")
 async def objects(
     request: Request, object_id: Annotated[str | None, Query(description="id, or comma list (Fink: objectId, diaObjectId)")] = None,
     survey: SurveyName = None, columns: Columns = None, limit: Limit = None, offset: Offset = 0, format: KindOf = "json",
@@ -144,7 +145,8 @@ def alert(request: Request, alert_id: str, survey: SurveyName = None) -> Row:
     return row
 
 
-@router.api_route("/conesearch", methods=["GET", "POST"], summary="Objects within a radius, nearest first")
+@router.post("/conesearch", include_in_schema=False)
+@router.get("/conesearch", summary="Objects within a radius, nearest first")
 async def conesearch(
     request: Request, ra: Annotated[float | None, Query(description="[deg]")] = None, dec: Annotated[float | None, Query(description="[deg]")] = None,
     radius: Annotated[float | None, Query(description="[arcsec], at most 18000")] = None, survey: SurveyName = None, columns: Columns = None,
@@ -159,7 +161,8 @@ async def conesearch(
     return page(rows, given, request, 1000)
 
 
-@router.api_route("/latests", methods=["GET", "POST"], summary="The newest alerts of a topic")
+@router.post("/latests", include_in_schema=False)
+@router.get("/latests", summary="The newest alerts of a topic")
 async def latests(
     request: Request, topic: Annotated[str | None, Query(description="topic, such as fink_pure_ztf (Fink: class)")] = None,
     before_mjd: Annotated[float | None, Query(description="only older ones [MJD TAI], for paging")] = None, columns: Columns = None,
@@ -172,7 +175,8 @@ async def latests(
     return page(history(request).latest(str(given.text("topic", need=True)), number, before), given, request, number)
 
 
-@router.api_route("/sso", methods=["GET", "POST"], summary="Alerts of a Solar System object, newest first")
+@router.post("/sso", include_in_schema=False)
+@router.get("/sso", summary="Alerts of a Solar System object, newest first")
 async def sso(
     request: Request, designation: Annotated[str | None, Query(description="number or designation (Fink: n_or_d)")] = None,
     columns: Columns = None, limit: Limit = None, offset: Offset = 0, format: KindOf = "json",
@@ -182,7 +186,8 @@ async def sso(
     return page(history(request).sso(str(given.text("designation", need=True))), given, request, 1000)
 
 
-@router.api_route("/cutouts", methods=["GET", "POST"], summary="A cutout of an alert as PNG, FITS or numbers")
+@router.post("/cutouts", include_in_schema=False)
+@router.get("/cutouts", summary="A cutout of an alert as PNG, FITS or numbers")
 async def cutout(
     request: Request, alert_id: Annotated[str | None, Query(description="(Fink: candid, diaSourceId)")] = None,
     kind: Annotated[str, Query(description="science, template or difference")] = "science", survey: SurveyName = None,

@@ -55,8 +55,8 @@ def home(request: Request, q: str = "") -> Response:
         return RedirectResponse(f"/object/{row['survey']}/{who}")
 
 
-@router.get("/object/{survey}/{object_id}.json")
 @router.get("/object/{survey}/{object_id}")
+@router.get("/object/{survey}/{object_id}.json")  # the lower one is tried first
 def object_page(request: Request, survey: str, object_id: str) -> Response:
     """Light curve, cutouts, scores, cross-matches, history."""
     _, rows = api.find_object(request, object_id, survey)
@@ -95,8 +95,8 @@ def _matches(row: dict[str, Any]) -> list[dict[str, str]]:
     return found
 
 
-@router.get("/topic/{topic}.json")
 @router.get("/topic/{topic}")
+@router.get("/topic/{topic}.json")
 def topic_page(request: Request, topic: str) -> Response:
     """The newest alerts of a substream."""
     rows = api.visible(api.history(request).latest(topic, 100), request)

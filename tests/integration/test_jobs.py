@@ -62,7 +62,7 @@ def test_the_lake_is_read_without_spark(settings: Settings, filled: Filled) -> N
     folder = settings.lake_path
     rows = duckdb.sql(
         f"select alert_id, night, survey, packet.candidate.magpsf m, len(lightcurve.mjd) n "
-        f"from read_parquet('{folder}/science/**/*.parquet', hive_partitioning=true) where survey = 'ztf'"
+        f"from read_parquet('{folder}/science/survey=ztf/**/*.parquet', hive_partitioning=true)"
     ).df()
     assert len(rows) == rows["alert_id"].nunique() == 160
     assert (rows["n"] >= 1).all()
@@ -112,7 +112,7 @@ def test_enrich_from_the_raw_table_gives_what_live_gave(settings: Settings, spar
     query = job.start()
     query.processAllAvailable()
     query.stop()
-    read = "select * exclude (origin, provenance) from read_parquet('{}/science/**/*.parquet', hive_partitioning=true) where survey = 'ztf' order by alert_id"
+    read = "select * exclude (origin, provenance) from read_parquet('{}/science/survey=ztf/**/*.parquet', hive_partitioning=true) order by alert_id"
     live = duckdb.sql(read.format(settings.lake_path)).df()
     again = duckdb.sql(read.format(apart / "lake")).df()
     assert len(live) == len(again) == 160
