@@ -41,11 +41,14 @@ def _kafka(job: Job) -> DataFrame:
 
 
 def _table(job: Job, name: str) -> DataFrame:
-    folder = job.lake.table(name)
-    path = folder / f"survey={job.survey.name}"
+    from pyspark.sql.types import StructType
+
+    path = job.lake.table(name) / f"survey={job.survey.name}"
     path.mkdir(parents=True, exist_ok=True)
-    reader = job.spark.readStream.schema(table_schema(job, name)).option("basePath", str(folder))
-    return reader.option("maxFilesPerTrigger", "16").parquet(str(path))
+    # each survey has its own packet, so its folder is read alone; Spark's file stream takes that folder as the root of partitions
+    fields = [field for field in table_schema(job, name) if field.name != "survey"]
+    reader = job.spark.readStream.schema(StructType(fields)).option("maxFilesPerTrigger", "16")
+    return reader.parquet(str(path)).selectExpr("*", f"'{job.survey.name}' survey")
 
 
 def table_schema(job: Job, name: str) -> StructType:

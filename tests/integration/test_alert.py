@@ -110,7 +110,7 @@ def test_real_lsst_alerts_of_three_versions_in_one_batch(spark: SparkSession, sh
     paths = [folder / "lsst_v10_0_as_raw_avro_20260310.tar.xz", folder / "confluent/boom_7912941781254298.avro", folder / "confluent/fake"]
     packets = [packet for packet in reader.read(paths) if packet.alert_id]
     good, bad = both(spark, "lsst", [packet.value for packet in packets])
-    assert len(good) >= 38
+    assert len(good) == 36
     assert len({row["schema"] for row in good.values()}) >= 5
     assert all(reason.startswith("time outside") for reason in bad.values())  # the fake alerts of 7.x have no real time
     for place, row in good.items():

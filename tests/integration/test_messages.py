@@ -166,10 +166,10 @@ def test_a_group_goes_on_where_it_stopped(sent: Substreams, settings: Settings) 
 def test_bad_packets_are_published_as_they_came(spark: SparkSession, settings: Settings) -> None:
     rows = [({"topic": "ztf_alerts", "partition": 1, "offset": 5, "timestamp": 7}, "truncated", b"\x00bad")]
     layout = "origin struct<topic:string,partition:int,offset:bigint,timestamp:bigint>, reason string, value binary"
-    before = kafka.topic_counts(settings).get(kafka.quarantine_topic("ztf"), 0)
     kafka.publish_quarantine(spark.createDataFrame(rows, layout), "ztf", settings)  # type: ignore[type-var]
-    facts = [facts for _, facts in kafka.headers(settings, [kafka.quarantine_topic("ztf")])][before:]
-    assert [(fact["origin"], fact["reason"], fact["bytes"]) for fact in facts] == [("ztf_alerts|1|5|7", "truncated", 4)]
+    facts = [facts for _, facts in kafka.headers(settings, [kafka.quarantine_topic("ztf")])]
+    own = [(fact["reason"], fact["bytes"]) for fact in facts if fact["origin"] == "ztf_alerts|1|5|7"]
+    assert own == [("truncated", 4)]
 
 
 def test_publishing_to_nobody_says_so(sent: Substreams, settings: Settings) -> None:
