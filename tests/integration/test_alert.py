@@ -125,7 +125,7 @@ def test_real_lsst_alerts_of_three_versions_in_one_batch(spark: SparkSession, sh
         assert len(row["lightcurve"]["mjd"]) == 1 + len(earlier) + sum(p["psfFlux"] is not None for p in forced)
     moving = [row for row in good.values() if row["object_id"] is None]
     assert moving
-    assert all(row["ss_object_id"] for row in moving)
+    assert sum(row["ss_object_id"] is not None for row in moving) >= 8  # the fake alerts have neither object nor orbit
 
 
 def test_real_elasticc_alerts_keyed_by_source(spark: SparkSession, shared: Path) -> None:
