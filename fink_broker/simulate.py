@@ -7,20 +7,24 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from fink_broker import kafka
 from fink_broker.errors import ConfigError, StoreError, Unavailable
-from fink_broker.replay import Packet, Reader, Say, dig
+from fink_broker.replay import Reader, Say, dig
 from fink_broker.settings import Settings
+from fink_broker.spool import Packet, Spool
 from fink_broker.survey import load_surveys
 from fink_broker.testing import encode, make_alerts
 
-__all__ = ["Packet", "Rhythm", "Sent", "dig", "make_packets", "read_alerts", "send"]
+__all__ = ["Packet", "Plan", "Rhythm", "Sent", "dig", "make_packets", "plan", "read_alerts", "repeated", "send"]
 
 Spans = dict[str, dict[int, tuple[int, int]]]
+Tell = Callable[[dict[str, Any]], None]
+STALLED_SECONDS = 60.0  # how long a full queue is waited for
 
 
 @dataclass
@@ -50,7 +54,7 @@ class Sent:
 
 @dataclass(frozen=True)
 class Rhythm:
-    """When packets are sent: at a rate, or so many a visit ("observation") with a pause between visits."""
+    """When packets are sent: at a rate, or so many a visit ("observation") with a time between the starts of visits; or both."""
 
     rate: float | None = None  # alerts a second; None: as fast as possible
     per_observation: int | None = None
@@ -64,28 +68,66 @@ class Rhythm:
             raise ConfigError(f"alerts per observation is {self.per_observation}; expected 1 or more")
         if self.observations < 1 and self.observations != -1:
             raise ConfigError(f"observations is {self.observations}; expected 1 or more, or -1 for all")
+        if self.observations != -1 and self.per_observation is None:
+            raise ConfigError(f"observations is {self.observations}, but alerts per observation is not set; set both, or a rate alone")
+        if self.interval_seconds < 0:
+            raise ConfigError(f"interval is {self.interval_seconds}; expected 0 s or more between the starts of observations")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What will be sent of what there is; None: without end."""
+
+    available: int | None
+    to_send: int | None
+    observations: int | None
+    notes: tuple[str, ...] = ()
+
+
+def plan(available: int | None, number: int | None, rhythm: Rhythm) -> Plan:
+    """How many alerts and observations a simulation will really send, with a note where that is less than asked for."""
+    each, notes = rhythm.per_observation, []
+    asked = each * rhythm.observations if each and rhythm.observations != -1 else None
+    asked = number if asked is None else asked if number is None else min(asked, number)
+    to_send = available if asked is None else asked if available is None else min(asked, available)
+    if available is not None and asked is not None and available < asked:
+        notes.append(f"{asked} alerts were asked for, but there are only {available}: reduced to {available}")
+    visits = -(-to_send // each) if each and to_send is not None else None
+    if each and to_send and to_send % each:
+        notes.append(f"the last observation has {to_send % each} alerts instead of {each}")
+    return Plan(available, to_send, visits, tuple(notes))
 
 
 def make_packets(surveys: Sequence[str], schemas: Path, number: int | None, seed: int, kinds: Sequence[str] | None = None) -> Iterator[Packet]:
-    """Made-up packets of several surveys in turn; `number` is the total."""
+    """Made-up packets of several surveys in turn; `number` is the total, None for a stream without end."""
     about = load_surveys(schemas)
     if unknown := [name for name in surveys if name not in about]:
         raise ConfigError(f"no survey named '{unknown[0]}'; known: {', '.join(about)}")
-    streams = [make_alerts(name, None, seed, kinds=kinds, schemas=schemas) for name in surveys]
+    shares = [None if number is None else number // len(surveys) + (place < number % len(surveys)) for place in range(len(surveys))]
+    streams = {name: make_alerts(name, share, seed, kinds=kinds, schemas=schemas) for name, share in zip(surveys, shares, strict=True)}
 
     def turns() -> Iterator[Packet]:
-        while True:
-            for name, stream in zip(surveys, streams, strict=True):
-                made = next(stream)
-                value = encode(about[name], made.packet)
-                yield Packet(name, value, made.alert_id, made.object_id, made.mjd, made.packet)
+        running = dict(streams)
+        while running:
+            for name in list(running):
+                made = next(running[name], None)
+                if made is None:
+                    del running[name]
+                else:
+                    yield Packet(name, encode(about[name], made.packet), made.alert_id, made.object_id, made.mjd, made.packet)
 
-    return islice(turns(), number) if number is not None else turns()
+    return turns()
 
 
-def read_alerts(paths: Sequence[Path], schemas: Path, say: Say = print, surveys: Sequence[str] | None = None, keep: bool = False) -> Iterator[Packet]:
+def read_alerts(paths: Sequence[Path], schemas: Path, say: Say = print, surveys: Sequence[str] | None = None, display: str | None = None) -> Spool:
     """Packets of alert files, in time order; see replay.Reader."""
-    return Reader(schemas, say, keep).read(paths, surveys)
+    return Reader(schemas, say, display=display).read(paths, surveys)
+
+
+def repeated(packets: Iterable[Packet]) -> Iterator[Packet]:
+    """The same packets again and again; the broker takes all but the first round for duplicates."""
+    while True:
+        yield from packets
 
 
 def send(
@@ -97,97 +139,134 @@ def send(
     rhythm: Rhythm | None = None,
     topics: dict[str, str] | None = None,
     display: str | None = None,
-    tell: Callable[[dict[str, Any]], None] | None = None,
+    tell: Tell | None = None,
 ) -> Sent:
     """Send packets to their surveys' topics and wait until Kafka has confirmed each; StoreError when it refused one.
 
-    `tell` gets an event (dict) at the start, for each observation and at the end.
+    `topics` replaces the topic of a survey; `tell` gets an event (dict) at the start, for each observation and at the end.
     """
-    from confluent_kafka import Producer
-
-    rhythm = rhythm or Rhythm(rate)
-    sent, tell = into or Sent(), tell or (lambda event: None)
-    names = {name: (topics or {}).get(name, about.topic) for name, about in load_surveys(settings.schemas_path).items()}
-    producer = Producer({**kafka.client_config(settings), "acks": "all", "enable.idempotence": True, "linger.ms": 20,
-                         "compression.type": "none", "message.max.bytes": kafka.MESSAGE_BYTES, "queue.buffering.max.kbytes": 131072,
-                         "partitioner": "murmur2_random", "delivery.timeout.ms": 120000})  # fmt: skip
-    made: set[str] = set()
-    chosen = islice(packets, number) if number is not None else iter(packets)
-    for group, start in _observations(chosen, rhythm, tell):
-        shown: list[Any] = []
-        place = -1
-        for place, packet in enumerate(group):
-            topic = names[packet.survey]
-            if topic not in made:
-                kafka.ensure_topics(settings, [topic], "input")
-                made.add(topic)
-            _wait(start, place, rhythm)
-            if display:
-                shown = [*shown[:1], dig(packet.display, display.replace(",", "."))]
-            _produce(producer, settings, topic, packet, sent)
-        producer.poll(0)
-        if rhythm.per_observation:
-            shown_text = f" ({shown[0]} to {shown[-1]})" if shown else ""
-            tell({"event": "observation done", "sent": place + 1, "text": f"{place + 1} alerts sent{shown_text}"})
-    if left := producer.flush(60):
-        raise Unavailable(f"{left} alerts were not confirmed by Kafka at {settings.bootstrap_servers}; check that it runs, then send them again")
-    if sent.failed:
-        raise StoreError(f"Kafka refused {len(sent.failed)} alerts: {sent.failed[0]}; check the topic's max.message.bytes")
-    tell({"event": "all sent", "sent": sent.number, **sent.by_survey})
-    return sent
+    sender = _Sender(settings, rhythm or Rhythm(rate), into or Sent(), topics or {}, display, tell or (lambda event: None))
+    sender.send(islice(packets, number) if number is not None else iter(packets))
+    return sender.sent
 
 
-def _observations(packets: Iterator[Packet], rhythm: Rhythm, tell: Callable[[dict[str, Any]], None]) -> Iterator[tuple[Iterable[Packet], float]]:
-    if rhythm.per_observation is None:
-        yield packets, time.time()
-        return
-    begin = time.time()
-    first = begin + rhythm.interval_seconds - begin % rhythm.interval_seconds if rhythm.interval_seconds else begin
-    done = 0
-    while rhythm.observations == -1 or done < rhythm.observations:
-        group = list(islice(packets, rhythm.per_observation))
-        if not group:
-            if rhythm.observations > 0:
-                tell({"event": "fewer alerts than asked for", "observations": done, "asked": rhythm.observations})
-            return
-        start = first + done * rhythm.interval_seconds
-        time.sleep(max(0.0, start - time.time()))
-        tell({"event": "observation starts", "observation": done + 1, "offset_seconds": round(start - begin, 3), "alerts": len(group)})
-        yield group, start
-        done += 1
+class _Sender:
+    """A producer and what it needs to know while it sends."""
 
+    def __init__(self, settings: Settings, rhythm: Rhythm, sent: Sent, topics: dict[str, str], display: str | None, tell: Tell) -> None:
+        from confluent_kafka import Producer
 
-def _wait(start: float, place: int, rhythm: Rhythm) -> None:
-    if rhythm.rate and rhythm.per_observation is None:
-        ahead = start + place / rhythm.rate - time.time()
-        if ahead > 0.001:
-            time.sleep(ahead)
+        self.settings, self.rhythm, self.sent, self.tell = settings, rhythm, sent, tell
+        self.display = display.replace(",", ".") if display else None
+        self.topics = {name: topics.get(name, about.topic) for name, about in load_surveys(settings.schemas_path).items()}
+        self.made: set[str] = set()
+        self.produced = 0
+        self.producer = Producer({**kafka.client_config(settings), "acks": "all", "enable.idempotence": True, "linger.ms": 20,
+                                  "compression.type": "none", "message.max.bytes": kafka.MESSAGE_BYTES, "queue.buffering.max.kbytes": 131072,
+                                  "partitioner": "murmur2_random", "delivery.timeout.ms": 120000})  # fmt: skip
 
-
-def _produce(producer: Any, settings: Settings, topic: str, packet: Packet, sent: Sent) -> None:
-    def confirmed(error: Any, message: Any) -> None:
-        if error is not None:
-            sent.failed.append(f"{packet.alert_id or 'an alert'}: {error.str()}")
-        else:
-            sent.confirm(packet.survey, message.topic(), message.partition(), message.offset())
-
-    until = time.time() + max(60.0, settings.kafka.timeout_seconds)
-    while True:
+    def send(self, packets: Iterator[Packet]) -> None:
+        """Send all, then wait for the last confirmation; Ctrl-C ends the sending early."""
+        begin = time.time()
+        self.tell({"event": "start", "t0": datetime.fromtimestamp(begin, UTC).isoformat(timespec="milliseconds")})
+        ended, shown = "all sent", []
         try:
-            producer.produce(topic, packet.value, packet.object_id.encode() or None, on_delivery=confirmed)
-            producer.poll(0)
-            return
-        except BufferError:
-            producer.poll(0.2)
-            if time.time() > until:
-                raise Unavailable(f"Kafka at {settings.bootstrap_servers} takes no alerts; check that it runs") from None
+            if self.rhythm.per_observation is None:
+                shown = self._group(packets, time.monotonic())
+            else:
+                self._observe(packets, begin, self.rhythm.per_observation)
+        except KeyboardInterrupt:
+            ended = "stopped"
+        finally:
+            left = self.producer.flush(self.settings.kafka.timeout_seconds + 45)
+        self._check()
+        if left:
+            raise Unavailable(f"{left} alerts were not confirmed by Kafka at {self.settings.bootstrap_servers}; check that it runs, then send them again")
+        event = {"event": ended, "sent": self.sent.number, **self.sent.by_survey, "seconds": round(time.time() - begin, 3)}
+        self.tell(event | ({"first": shown[0], "last": shown[-1]} if shown else {}))
+
+    def _observe(self, packets: Iterator[Packet], begin: float, each: int) -> None:
+        """Visit by visit, each starting at a multiple of the interval on the clock."""
+        interval = self.rhythm.interval_seconds
+        first = begin + (-begin % interval if interval else 0)
+        done = 0
+        while self.rhythm.observations == -1 or done < self.rhythm.observations:
+            group = list(islice(packets, each))
+            if group:
+                time.sleep(max(0.0, first + done * interval - time.time()))
+                event = {"event": "observation starts", "observation": done + 1, "offset_seconds": round(time.time() - begin, 3), "alerts": len(group)}
+                late = time.time() - first - done * interval
+                self.tell(event | ({"late_seconds": round(late, 3)} if interval and late > 0.1 * interval else {}))
+                shown = self._group(group, time.monotonic())
+                text = f" ({shown[0]} to {shown[-1]})" if shown else ""
+                self.tell(
+                    {
+                        "event": "observation done",
+                        "observation": done + 1,
+                        "sent": len(group),
+                        "first_to_last": shown,
+                        "text": f"{len(group)} alerts sent{text}",
+                    }
+                )
+                done += 1
+            if len(group) < each:
+                return
+
+    def _group(self, packets: Iterable[Packet], start: float) -> list[Any]:
+        """Send some packets, evenly spaced if there is a rate; gives the displayed field of the first and the last."""
+        shown: list[Any] = []
+        for place, packet in enumerate(packets):
+            if self.rhythm.rate:
+                ahead = start + place / self.rhythm.rate - time.monotonic()
+                if ahead > 0.001:
+                    self.producer.poll(0)
+                    time.sleep(ahead)
+            if self.display:
+                shown = [*shown[:1], dig(packet.display, self.display)]
+            self._produce(packet)
+            self._check()
+        self.producer.poll(0)
+        return shown
+
+    def _produce(self, packet: Packet) -> None:
+        from confluent_kafka import KafkaException
+
+        topic, survey, sent = self.topics[packet.survey], packet.survey, self.sent
+        if topic not in self.made:
+            kafka.ensure_topics(self.settings, [topic], "input")
+            self.made.add(topic)
+        name = packet.alert_id or "an alert"
+
+        def confirmed(error: Any, message: Any) -> None:
+            if error is not None:
+                sent.failed.append(f"{name}: {error.str()}")
+            else:
+                sent.confirm(survey, message.topic(), message.partition(), message.offset())
+
+        until = time.monotonic() + max(STALLED_SECONDS, self.settings.kafka.timeout_seconds)
+        while True:
+            try:
+                self.producer.produce(topic, packet.value, packet.object_id.encode() or None, on_delivery=confirmed)
+                self.producer.poll(0)
+                return
+            except BufferError:
+                self.producer.poll(0.2)
+                if time.monotonic() > until:
+                    raise Unavailable(f"Kafka at {self.settings.bootstrap_servers} takes no alerts; check that it runs") from None
+            except KafkaException as error:
+                sent.failed.append(f"{name}: {error.args[0].str()}")
+                return
+
+    def _check(self) -> None:
+        if self.sent.failed:
+            raise StoreError(f"Kafka refused {len(self.sent.failed)} alerts: {self.sent.failed[0]}; check the topic's max.message.bytes")
 
 
 def as_line(event: dict[str, Any]) -> str:
     """An event of `send` for a reader."""
-    text = event.get("text") or event["event"]
-    rest = ", ".join(f"{key} {value}" for key, value in event.items() if key not in ("event", "text", "sent" if "text" in event else ""))
-    return f"{text}{': ' if rest else ''}{rest}"
+    told = ("event", "text", "first_to_last") + (("sent", "observation") if "text" in event else ())
+    rest = ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in event.items() if key not in told and value is not None)
+    return f"{event.get('text') or event['event']}{': ' if rest else ''}{rest}"
 
 
 def as_json(event: dict[str, Any]) -> str:

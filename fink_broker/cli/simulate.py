@@ -7,52 +7,85 @@ from typing import Annotated, Any
 
 import typer
 
-from fink_broker.cli.common import settings_from
+from fink_broker.cli.common import settings_from, with_options
+
+MADE_UP = 1000  # alerts when nobody says how many
 
 
 def simulate(
     context: typer.Context,
     alerts: Annotated[list[Path] | None, typer.Argument(help="Avro files, folders or tars; none: made-up alerts")] = None,
     survey: Annotated[list[str] | None, typer.Option(help="survey, may be repeated")] = None,
-    number: Annotated[int | None, typer.Option(help="most alerts to send (made-up alerts: default 1000)", min=1)] = None,
+    number: Annotated[int | None, typer.Option(help=f"most alerts to send (made-up alerts: default {MADE_UP})", min=1)] = None,
     rate: Annotated[float | None, typer.Option(help="alerts per second (default: as fast as possible)")] = None,
     alerts_per_observation: Annotated[int | None, typer.Option(help="send visit by visit, so many alerts each")] = None,
     observations: Annotated[int, typer.Option(help="number of visits, -1 for all")] = -1,
     interval: Annotated[float, typer.Option(help="time between the starts of visits [s], aligned to the clock")] = 5.0,
+    loop: Annotated[bool, typer.Option("--loop", help="without end: files again and again, made-up alerts ever new")] = False,
     topic: Annotated[str | None, typer.Option(help="Kafka topic instead of the survey's own")] = None,
+    partitions: Annotated[int | None, typer.Option(help="partitions of a topic that has to be made")] = None,
     display: Annotated[str | None, typer.Option(help="field to show of the first and last alert of a visit, such as candidate.jd")] = None,
+    schema: Annotated[Path | None, typer.Option(help="convert alerts of files to this schema (.avsc, .avsc.gz, or an Avro file)")] = None,
+    framing: Annotated[str | None, typer.Option(help="container, confluent or bare, instead of the survey's own; re-encodes alerts of files")] = None,
     kind: Annotated[list[str] | None, typer.Option(help="kinds of made-up alerts: supernova, variable, asteroid, microlensing, bogus")] = None,
     seed: Annotated[int, typer.Option(help="seed of made-up alerts")] = 1,
     json_lines: Annotated[bool, typer.Option("--json-lines", help="print events as JSON")] = False,
 ) -> None:
     """Send alerts in time order, keyed by object."""
     from fink_broker import simulate as simulation
+    from fink_broker.errors import ConfigError
 
-    settings = settings_from(context)
-    rhythm = simulation.Rhythm(rate, alerts_per_observation, observations, interval)
+    display = display.replace(",", ".") if display else None
+    settings = with_options(settings_from(context), kafka={"topic_partitions": partitions})
 
     def tell(event: dict[str, Any]) -> None:
         typer.echo(simulation.as_json(event) if json_lines else simulation.as_line(event))
 
+    def note(text: str) -> None:
+        typer.echo(simulation.as_json({"event": "note", "text": text}) if json_lines else text, err=not json_lines)
+
+    rhythm = simulation.Rhythm(rate, alerts_per_observation, observations, interval)
     surveys = survey or list(settings.broker.surveys)
+    packets: Any
     if alerts:
-        packets: Any = list(simulation.read_alerts(alerts, settings.schemas_path, lambda text: typer.echo(text, err=True), survey, bool(display)))
-        total = len(packets)
+        spool = _read(settings, alerts, survey, display, schema, framing, note)
+        packets, available, surveys = (simulation.repeated(spool) if loop else spool), None if loop else len(spool), list(spool.surveys)
+        if display and not any(_shown(packet.display, display) for packet in spool):
+            note(f"no alert has a field {display}; None is shown; give a path such as candidate.jd or diaSource.midpointMjdTai")
     else:
-        total = number or (alerts_per_observation or 0) * max(observations, 0) or 1000
-        packets = simulation.make_packets(surveys, settings.schemas_path, total, seed, kind)
-    wanted = min(total, number or total)
-    if alerts_per_observation and observations > 0 and alerts_per_observation * observations < wanted:
-        wanted = alerts_per_observation * observations
-    tell({"event": "simulation", "available": total, "to_send": wanted, "rate": rate or "as fast as possible", "kafka": settings.bootstrap_servers,
-          "surveys": ",".join(surveys)})  # fmt: skip
-    if display and alerts and packets and simulation.dig(packets[0].display, display.replace(",", ".")) is None:
-        typer.echo(f"the alerts have no field {display}; none is shown", err=True)
-    chosen = dict.fromkeys(load_names(settings), topic) if topic else None
-    simulation.send(settings, packets, number=number, rhythm=rhythm, topics=chosen, display=display, tell=tell)
+        if schema or framing:
+            raise ConfigError("--schema and --framing are for alerts of files; give some, or leave the option out")
+        available = None if loop else number or (alerts_per_observation or 0) * max(observations, 0) or MADE_UP
+        packets = simulation.make_packets(surveys, settings.schemas_path, available, seed, kind)
+    plan = simulation.plan(available, number, rhythm)
+    tell({"event": "simulation", "kafka": settings.bootstrap_servers, "surveys": ",".join(surveys), "alerts": ",".join(map(str, alerts or ())) or "made up",
+          "available": "without end" if available is None else available, "to_send": "without end" if plan.to_send is None else plan.to_send,
+          "rate": rate or "as fast as possible", "alerts_per_observation": alerts_per_observation, "observations": plan.observations,
+          "interval_seconds": interval if alerts_per_observation else None, "seed": None if alerts else seed,
+          "partitions": settings.kafka.topic_partitions})  # fmt: skip
+    for text in plan.notes:
+        note(text)
+    chosen = dict.fromkeys(_names(settings), topic) if topic else None
+    simulation.send(settings, packets, number=plan.to_send, rhythm=rhythm, topics=chosen, display=display, tell=tell)
 
 
-def load_names(settings: Any) -> list[str]:
+def _read(settings: Any, alerts: list[Path], survey: list[str] | None, display: str | None, schema: Path | None, framing: Any, note: Any) -> Any:
+    from fink_broker.errors import ConfigError
+    from fink_broker.replay import Reader, load_target
+
+    if framing not in (None, "container", "confluent", "bare"):
+        raise ConfigError(f"framing is '{framing}'; expected container, confluent or bare")
+    target = load_target(schema, settings.schemas_path) if schema else None
+    return Reader(settings.schemas_path, note, display=display, target=target, framing=framing).read(alerts, survey)
+
+
+def _shown(record: Any, display: str) -> bool:
+    from fink_broker.replay import dig
+
+    return dig(record, display) is not None
+
+
+def _names(settings: Any) -> list[str]:
     """Names of all surveys."""
     from fink_broker.survey import load_surveys
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import io
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from itertools import count, islice
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +16,18 @@ from fink_broker.errors import ConfigError
 from fink_broker.schema import Schema, SchemaLibrary
 from fink_broker.settings import data_folder
 from fink_broker.survey import Survey, load_survey
-from fink_broker.testing.objects import KINDS, MadeObject, make_objects
-from fink_broker.testing.packets import PACKERS
+from fink_broker.testing import damage
+from fink_broker.testing.elasticc import Elasticc
+from fink_broker.testing.encoder import Encode, encoder, varint
+from fink_broker.testing.lsst import Lsst
+from fink_broker.testing.objects import KINDS, MadeObject, first_midnight, make_objects
+from fink_broker.testing.packets import BLOCK, Packer
+from fink_broker.testing.ztf import Ztf
 
+PACKERS: dict[str, type[Packer]] = {"ztf": Ztf, "lsst": Lsst, "elasticc": Elasticc}
 START_MJD = 61000.0  # TAI; 2025-11-21
-NIGHTS = 3  # nights whose detections become alerts, in one block of objects
+NIGHTS = 3  # nights whose detections become alerts, of the things that are made at once
+FIRST, GROWTH = 60, 5  # things in the first block, and how much larger each next one is: a few alerts come at once, many are of few nights
 _SYNC = bytes(range(16))
 
 
@@ -44,28 +51,48 @@ def make_alerts(
     kinds: Sequence[str] | None = None,
     schemas: Path | None = None,
 ) -> Iterator[MadeAlert]:
-    """Complete, plausible packets in time order (without end when `number` is None); the same seed gives the same alerts.
+    """Complete, plausible packets in time order (without end when `number` is None); the same seed gives the same alerts, however many are asked for.
 
-    `kinds` are of supernova, variable, asteroid, microlensing, bogus; `start_mjd` is the first night [d, TAI].
+    `kinds` are of supernova, variable, asteroid, microlensing, bogus; the first night is the first that begins after `start_mjd` [d, TAI].
     """
     if survey not in PACKERS:
         raise ConfigError(f"no made-up alerts for survey '{survey}'; there are {', '.join(sorted(PACKERS))}; give files instead")
     if unknown := set(kinds or ()) - set(KINDS):
         raise ConfigError(f"unknown kind {', '.join(sorted(unknown))}; known: {', '.join(KINDS)}")
+    if number is not None and number < 0:
+        raise ConfigError(f"number is {number}; expected 0 or more, or None for a stream without end")
     about = load_survey(schemas or data_folder("schemas"), survey)
-    packer = PACKERS[survey](newest(survey, schemas), about, seed)
-    made, block = 0, 0
-    while number is None or made < number:
-        size = 60 if number is None else max(12, min(400, (number - made) // 3))
-        first = start_mjd + block * NIGHTS
-        objects = make_objects(size, seed * 1_000_003 + block, about.bands, first, NIGHTS, kinds or KINDS)
-        for thing, epoch in _in_time_order(objects, first):
+    return _alerts(PACKERS[survey](newest(survey, schemas), about, seed), number, start_mjd, kinds or KINDS)
+
+
+def _alerts(packer: Packer, number: int | None, start_mjd: float, kinds: Sequence[str]) -> Iterator[MadeAlert]:
+    """The next block of things is made little by little while the alerts of this one go out: no pause between them."""
+    about = packer.survey
+    midnight = first_midnight(start_mjd, about.longitude_deg)
+
+    def size(block: int) -> int:
+        return int(min(BLOCK, FIRST * GROWTH ** min(block, 9)))
+
+    def things(block: int) -> Iterator[MadeObject]:
+        seed = packer.seed % 2**32 * 1_000_003 + block
+        return make_objects(size(block), seed, about.bands, midnight + block * NIGHTS, NIGHTS, kinds, block * BLOCK)
+
+    made = 0
+    ready, upcoming = list[MadeObject](), things(0)
+    for block in count():
+        alerts = _in_time_order([*ready, *upcoming], midnight + block * NIGHTS - 0.5)
+        ready, upcoming = [], things(block + 1)
+        last = number is not None and made + len(alerts) >= number
+        step = 0 if last else -(-size(block + 1) // max(len(alerts), 1))
+        for thing, epoch in alerts if number is None else alerts[: number - made]:
             packet, alert_id, object_id = packer.pack(thing, epoch)
-            yield MadeAlert(survey, packet, alert_id, object_id, float(thing.mjd[epoch]), {"kind": thing.kind, **thing.truth})
+            yield MadeAlert(about.name, packet, alert_id, object_id, thing.mjd[epoch], {"kind": thing.kind, **thing.truth})
             made += 1
-            if made == number:
-                return
-        block += 1
+            if epoch == thing.detections[-1]:
+                thing.records.clear()
+            ready += islice(upcoming, step)
+        if last:
+            return
 
 
 def _in_time_order(objects: Sequence[MadeObject], first: float) -> list[tuple[MadeObject, int]]:
@@ -84,9 +111,7 @@ def encode(survey: str | Survey, packet: dict[str, Any], schema: Schema | None =
     """The packet as the survey puts it on the wire: container, Confluent framing, or bare body."""
     about = load_survey(data_folder("schemas"), survey) if isinstance(survey, str) else survey
     schema = schema or newest(about.name)
-    stream = io.BytesIO()
-    fastavro.schemaless_writer(stream, schema.json, packet)
-    return frame(about, stream.getvalue(), schema)
+    return frame(about, _encoder(schema)(packet), schema)
 
 
 def frame(survey: Survey, body: bytes, schema: Schema) -> bytes:
@@ -95,8 +120,12 @@ def frame(survey: Survey, body: bytes, schema: Schema) -> bytes:
         return b"\0" + int(schema.confluent_id or 0).to_bytes(4, "big") + body
     if survey.framing == "bare":
         return body
-    sync = os.urandom(16) if survey.framing != "container" else _SYNC
-    return b"".join((_header(schema), sync, b"\x02", _varint(len(body)), body, sync))
+    return b"".join((_header(schema), _SYNC, b"\x02", varint(len(body)), body, _SYNC))
+
+
+@lru_cache(maxsize=32)
+def _encoder(schema: Schema) -> Encode:
+    return encoder(schema.json)
 
 
 @lru_cache(maxsize=32)
@@ -106,14 +135,4 @@ def _header(schema: Schema) -> bytes:
     return stream.getvalue()[:-16]
 
 
-def _varint(value: int) -> bytes:
-    value <<= 1
-    out = bytearray()
-    while value > 127:
-        out.append(value & 127 | 128)
-        value >>= 7
-    out.append(value)
-    return bytes(out)
-
-
-__all__ = ["KINDS", "MadeAlert", "encode", "frame", "make_alerts", "newest"]
+__all__ = ["KINDS", "MadeAlert", "damage", "encode", "frame", "make_alerts", "newest"]
