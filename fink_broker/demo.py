@@ -20,7 +20,8 @@ from fink_broker.errors import FinkError, StoreError
 from fink_broker.ledger import Ledger
 from fink_broker.services import stack
 from fink_broker.settings import Settings
-from fink_broker.simulate import Packet, Sent, make_packets, read_alerts, send
+from fink_broker.simulate import Sent, make_packets, read_alerts, recent_mjd, send
+from fink_broker.spool import Packet, Spool
 
 JOBS = ("live", "ingest")
 Say = Callable[[str], None]
@@ -47,12 +48,11 @@ class Demo:
         """Folder of all state."""
         return self.settings.home
 
-    def packets(self) -> Iterator[Packet]:
-        """What is sent: files, or made-up alerts of the surveys in turn."""
+    def packets(self) -> Spool | Iterator[Packet]:
+        """What is sent: files, or made-up alerts of recent nights, the surveys in turn."""
         if self.alerts:
-            yield from read_alerts(self.alerts, self.settings.schemas_path, say=self.say, surveys=self.surveys or None)
-        else:
-            yield from make_packets(self.names(), self.settings.schemas_path, self.number, self.seed)
+            return read_alerts(self.alerts, self.settings.schemas_path, say=self.say, surveys=self.surveys or None)
+        return make_packets(self.names(), self.settings.schemas_path, self.number, self.seed, start_mjd=recent_mjd())
 
     def names(self) -> list[str]:
         """Surveys that take part."""
@@ -126,8 +126,8 @@ class Demo:
 
 def once(demo: Demo, live: Callable[[Demo], None], timeout_seconds: float = 3600.0) -> Balance:
     """Send all alerts, wait until each has come out of every sink, and count what arrived where."""
-    packets = list(demo.packets()) if demo.alerts else demo.packets()
-    surveys = sorted({packet.survey for packet in packets}) if isinstance(packets, list) else demo.names()
+    packets = demo.packets()
+    surveys = sorted(packets.surveys) if isinstance(packets, Spool) else demo.names()
     if not surveys:
         raise FinkError("no alerts to send: none of the given files holds an Avro packet; see `fink simulate --help`")
     demo.up(surveys)
@@ -147,7 +147,7 @@ def once(demo: Demo, live: Callable[[Demo], None], timeout_seconds: float = 3600
 def forever(demo: Demo, live: Callable[[Demo], None]) -> None:
     """Keep alerts flowing until Ctrl-C."""
     demo.up(demo.names())
-    demo.send_all(demo.packets())
+    demo.send_all(iter(demo.packets()))
     while True:
         demo.check()
         live(demo)

@@ -18,13 +18,15 @@ from fink_broker.replay import Reader, Say, dig
 from fink_broker.settings import Settings
 from fink_broker.spool import Packet, Spool
 from fink_broker.survey import load_surveys
-from fink_broker.testing import encode, make_alerts
+from fink_broker.testing import START_MJD, encode, make_alerts
 
-__all__ = ["Packet", "Plan", "Rhythm", "Sent", "dig", "make_packets", "plan", "read_alerts", "repeated", "send"]
+__all__ = ["Packet", "Plan", "Rhythm", "Sent", "dig", "make_packets", "plan", "read_alerts", "recent_mjd", "repeated", "send"]
 
 Spans = dict[str, dict[int, tuple[int, int]]]
 Tell = Callable[[dict[str, Any]], None]
 STALLED_SECONDS = 60.0  # how long a full queue is waited for
+RECENT_DAYS = 5  # four nights lie between
+MJD_ORDINAL = 678576  # date.toordinal() of MJD 0
 
 
 @dataclass
@@ -98,13 +100,20 @@ def plan(available: int | None, number: int | None, rhythm: Rhythm) -> Plan:
     return Plan(available, to_send, visits, tuple(notes))
 
 
-def make_packets(surveys: Sequence[str], schemas: Path, number: int | None, seed: int, kinds: Sequence[str] | None = None) -> Iterator[Packet]:
-    """Made-up packets of several surveys in turn; `number` is the total, None for a stream without end."""
+def recent_mjd() -> float:
+    """Start of the day RECENT_DAYS ago [d], for made-up alerts whose first nights are the last ones."""
+    return float(datetime.now(UTC).date().toordinal() - MJD_ORDINAL - RECENT_DAYS)
+
+
+def make_packets(
+    surveys: Sequence[str], schemas: Path, number: int | None, seed: int, kinds: Sequence[str] | None = None, start_mjd: float = START_MJD
+) -> Iterator[Packet]:
+    """Made-up packets of several surveys in turn; `number` is the total, None for a stream without end; `start_mjd` as for make_alerts."""
     about = load_surveys(schemas)
     if unknown := [name for name in surveys if name not in about]:
         raise ConfigError(f"no survey named '{unknown[0]}'; known: {', '.join(about)}")
     shares = [None if number is None else number // len(surveys) + (place < number % len(surveys)) for place in range(len(surveys))]
-    streams = {name: make_alerts(name, share, seed, kinds=kinds, schemas=schemas) for name, share in zip(surveys, shares, strict=True)}
+    streams = {name: make_alerts(name, share, seed, start_mjd, kinds, schemas) for name, share in zip(surveys, shares, strict=True)}
 
     def turns() -> Iterator[Packet]:
         running = dict(streams)

@@ -20,7 +20,7 @@ LAYERS = [
     {"science", "catalog", "filters", "filter_function"},
     {"lake", "kafka", "message", "hbase", "history", "ledger"},
     {"services", "jobs", "testing", "contract"},
-    {"replay", "simulate", "client", "balance"},
+    {"conversion", "spool", "replay", "simulate", "client", "balance"},
     {"web", "demo"},
     {"cli"},
 ]

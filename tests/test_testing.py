@@ -3,6 +3,7 @@
 import gzip
 import io
 import math
+from collections import Counter
 from itertools import islice
 from typing import Any
 
@@ -252,6 +253,14 @@ def test_an_unknown_survey_or_kind_is_refused() -> None:
         make_alerts("ztf", kinds=["nova"])
     with pytest.raises(ConfigError, match="number is -1; expected 0 or more"):
         make_alerts("ztf", -1)
+
+
+@pytest.mark.parametrize("survey", SURVEYS)
+def test_thousands_are_of_few_nights(survey: str) -> None:
+    about = load_survey(FOLDER, survey)
+    nights = Counter(int(made.mjd + about.longitude_deg / 360 - 0.5) for made in make_alerts(survey, 3000))
+    assert len(nights) <= 4
+    assert nights[max(nights)] > 500
 
 
 def test_names_are_unique_over_seeds() -> None:

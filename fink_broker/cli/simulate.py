@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -29,6 +30,7 @@ def simulate(
     framing: Annotated[str | None, typer.Option(help="container, confluent or bare, instead of the survey's own; re-encodes alerts of files")] = None,
     kind: Annotated[list[str] | None, typer.Option(help="kinds of made-up alerts: supernova, variable, asteroid, microlensing, bogus")] = None,
     seed: Annotated[int, typer.Option(help="seed of made-up alerts")] = 1,
+    night: Annotated[datetime | None, typer.Option(formats=["%Y-%m-%d"], help="first night of made-up alerts (default: some days ago)")] = None,
     json_lines: Annotated[bool, typer.Option("--json-lines", help="print events as JSON")] = False,
 ) -> None:
     """Send alerts in time order, keyed by object."""
@@ -56,7 +58,8 @@ def simulate(
         if schema or framing:
             raise ConfigError("--schema and --framing are for alerts of files; give some, or leave the option out")
         available = None if loop else number or (alerts_per_observation or 0) * max(observations, 0) or MADE_UP
-        packets = simulation.make_packets(surveys, settings.schemas_path, available, seed, kind)
+        start = night.toordinal() - simulation.MJD_ORDINAL if night else simulation.recent_mjd()
+        packets = simulation.make_packets(surveys, settings.schemas_path, available, seed, kind, start)
     plan = simulation.plan(available, number, rhythm)
     tell({"event": "simulation", "kafka": settings.bootstrap_servers, "surveys": ",".join(surveys), "alerts": ",".join(map(str, alerts or ())) or "made up",
           "available": "without end" if available is None else available, "to_send": "without end" if plan.to_send is None else plan.to_send,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -21,14 +22,14 @@ from fink_broker.testing.elasticc import Elasticc
 from fink_broker.testing.encoder import Encode, encoder, varint
 from fink_broker.testing.lsst import Lsst
 from fink_broker.testing.objects import KINDS, MadeObject, first_midnight, make_objects
-from fink_broker.testing.packets import BLOCK, Packer
+from fink_broker.testing.packets import BLOCK, NIGHTS, Packer
 from fink_broker.testing.ztf import Ztf
 
 PACKERS: dict[str, type[Packer]] = {"ztf": Ztf, "lsst": Lsst, "elasticc": Elasticc}
 START_MJD = 61000.0  # TAI; 2025-11-21
-NIGHTS = 3  # nights whose detections become alerts, of the things that are made at once
-FIRST, GROWTH = 60, 5  # things in the first block, and how much larger each next one is: a few alerts come at once, many are of few nights
+FIRST, GROWTH = 60, 5  # things in the first night's block, and how much larger each next one is: a few alerts come at once, many are of few nights
 _SYNC = bytes(range(16))
+Detection = tuple[MadeObject, int]  # a thing and the place of its visit
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ def make_alerts(
 
 
 def _alerts(packer: Packer, number: int | None, start_mjd: float, kinds: Sequence[str]) -> Iterator[MadeAlert]:
-    """The next block of things is made little by little while the alerts of this one go out: no pause between them."""
+    """Each night a block of things begins; the next night's is made little by little while this night's alerts go out: no pause between them."""
     about = packer.survey
     midnight = first_midnight(start_mjd, about.longitude_deg)
 
@@ -75,12 +76,14 @@ def _alerts(packer: Packer, number: int | None, start_mjd: float, kinds: Sequenc
 
     def things(block: int) -> Iterator[MadeObject]:
         seed = packer.seed % 2**32 * 1_000_003 + block
-        return make_objects(size(block), seed, about.bands, midnight + block * NIGHTS, NIGHTS, kinds, block * BLOCK)
+        return make_objects(size(block), seed, about.bands, midnight + block, NIGHTS, kinds, block * BLOCK)
 
     made = 0
-    ready, upcoming = list[MadeObject](), things(0)
+    waiting, ready, upcoming = list[Detection](), list[MadeObject](), things(0)
     for block in count():
-        alerts = _in_time_order([*ready, *upcoming], midnight + block * NIGHTS - 0.5)
+        waiting = _in_time_order(waiting, [*ready, *upcoming], midnight + block - 0.5)
+        tonight = bisect_left(waiting, midnight + block + 0.5, key=_time)
+        alerts, waiting = waiting[:tonight], waiting[tonight:]
         ready, upcoming = [], things(block + 1)
         last = number is not None and made + len(alerts) >= number
         step = 0 if last else -(-size(block + 1) // max(len(alerts), 1))
@@ -95,9 +98,14 @@ def _alerts(packer: Packer, number: int | None, start_mjd: float, kinds: Sequenc
             return
 
 
-def _in_time_order(objects: Sequence[MadeObject], first: float) -> list[tuple[MadeObject, int]]:
+def _in_time_order(waiting: Sequence[Detection], objects: Sequence[MadeObject], first: float) -> list[Detection]:
     found = [(thing, epoch) for thing in objects for epoch in thing.detections if thing.mjd[epoch] >= first]
-    return sorted(found, key=lambda pair: pair[0].mjd[pair[1]])
+    return sorted([*waiting, *found], key=_time)
+
+
+def _time(detection: Detection) -> float:
+    thing, epoch = detection
+    return thing.mjd[epoch]
 
 
 @lru_cache(maxsize=8)
@@ -135,4 +143,4 @@ def _header(schema: Schema) -> bytes:
     return stream.getvalue()[:-16]
 
 
-__all__ = ["KINDS", "MadeAlert", "damage", "encode", "frame", "make_alerts", "newest"]
+__all__ = ["KINDS", "START_MJD", "MadeAlert", "damage", "encode", "frame", "make_alerts", "newest"]

@@ -13,7 +13,8 @@ from fink_broker.testing.objects import EPOCHS, MadeObject
 from fink_broker.testing.stamps import VARIANTS, stamps
 
 LN = 2.5 / float(np.log(10))
-BLOCK = 5000  # things that are made at once
+BLOCK = 5000  # things that are made at once, at most
+NIGHTS = 3  # nights on which the detections of a block become alerts, of which a new one begins each night
 
 
 def blank(schema: Any, named: dict[str, Any] | None = None) -> Any:
@@ -65,8 +66,8 @@ class Packer:
 
     @staticmethod
     def _count(thing: MadeObject, epoch: int) -> int:
-        """A number of its own for each visit of the things that are made at once."""
-        return thing.number % BLOCK * EPOCHS + epoch
+        """A number of its own for each visit of the things that give alerts in one night, below a million."""
+        return thing.number % (NIGHTS * BLOCK) * EPOCHS + epoch
 
 
 def kept(thing: MadeObject, epoch: int, make: Callable[[MadeObject, int], dict[str, Any]]) -> dict[str, Any]:
