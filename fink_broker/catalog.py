@@ -1,10 +1,12 @@
-"""Local catalogues: imported once as HEALPix-sorted Parquet, searched without a network."""
+"""Local catalogues: HEALPix-sorted Parquet made by `fink catalog import`, searched without a network."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,188 +19,163 @@ from fink_broker.errors import ConfigError, NotFound
 if TYPE_CHECKING:
     import pyarrow as pa
 
-RA_NAMES = ("ra", "raj2000", "r.a.", "radeg", "ra_deg", "_raj2000", "ra_icrs", "raicrs", "alpha", "ra2000")
-DEC_NAMES = (
-    "dec",
-    "dej2000",
-    "decj2000",
-    "dec.",
-    "dedeg",
-    "decdeg",
-    "dec_deg",
-    "_dej2000",
-    "de_icrs",
-    "deicrs",
-    "delta",
-    "decl",
-    "dec2000",
-)
-NAME_NAMES = ("name", "source_name", "source", "id", "designation", "main_id", "object")
-CLASS_NAMES = ("class", "vartype", "type", "otype", "kind", "sptype")
-COARSE = 12  # order of the pixels by which entries are looked up; 51 arcseconds wide
-WIDEST_ARCSEC = 3600.0
+Ints = NDArray[np.int64]
+GROUP_ROWS = 50_000  # entries that are read together
+GROUPS_KEPT = 64  # positions in memory, of all catalogues of a process: at most 77 MB
+TEXTS_KEPT = 16  # names and classes
+_POSITION = ("healpix", "ra", "dec")
 
 
-@dataclass
+@dataclass(frozen=True)
 class Catalog:
-    """Positions (sorted by pixel), names and classes of one catalogue."""
+    """Positions, names and classes of one catalogue; read from its file where the sky is asked for."""
 
     name: str
     radius_arcsec: float
-    ra: NDArray[np.float64]
-    dec: NDArray[np.float64]
-    pixel: NDArray[np.int64]  # order 29, sorted
-    _names: Any = field(repr=False, default=None)  # Arrow arrays
-    _classes: Any = field(repr=False, default=None)
+    about: dict[str, Any]
+    rows: int
+    lows: Ints = field(repr=False)  # of each group: first pixel, last pixel, first row
+    highs: Ints = field(repr=False)
+    starts: Ints = field(repr=False)
+    file: Path | None = None
+    held: Any = field(default=None, repr=False)  # the Arrow table of a catalogue without a file
 
     @staticmethod
     def from_csv(file: Path, name: str, radius_arcsec: float) -> Catalog:
-        """A small catalogue with columns name, ra, dec [deg], class."""
-        table = _sorted(_normal(_read(file), {}))
-        return Catalog._of(name, radius_arcsec, table)
+        """A small catalogue with columns name, ra, dec [deg], class, kept in memory."""
+        from fink_broker.catalog_import import read_table
+
+        return Catalog.of(name, radius_arcsec, read_table(file))
+
+    @staticmethod
+    def of(name: str, radius_arcsec: float, table: pa.Table) -> Catalog:
+        """A catalogue in memory; columns ra, dec, name, class, healpix, sorted by the last."""
+        pixel = table.column("healpix").to_numpy()
+        low, high = _ints(pixel[:1]), _ints(pixel[-1:])
+        about = {"name": name, "radius_arcsec": radius_arcsec}
+        return Catalog(name, radius_arcsec, about, table.num_rows, low, high, _ints([0] * len(low)), held=table)
 
     @staticmethod
     def open(file: Path) -> Catalog:
-        """An imported catalogue; positions are kept in memory (24 bytes an entry), names stay in the file's own coding."""
+        """An imported catalogue; only its index is read now."""
         import pyarrow.parquet as pq
 
-        about = json.loads((pq.read_schema(file).metadata or {})[b"fink"])
-        return Catalog._of(about["name"], about["radius_arcsec"], pq.read_table(file, memory_map=True, read_dictionary=["class"]))
+        try:
+            found = pq.read_metadata(file)
+            about = json.loads((found.metadata or {})[b"fink"])
+        except (KeyError, ValueError, OSError) as error:
+            raise ConfigError(f"{file} is no imported catalogue; take it away, or make it with `fink catalog import FILE`") from error
+        groups = [found.row_group(index) for index in range(found.num_row_groups) if found.row_group(index).num_rows]
+        place = found.schema.to_arrow_schema().get_field_index("healpix")
+        spans = [group.column(place).statistics for group in groups]
+        starts = np.cumsum([0, *(group.num_rows for group in groups)])[:-1]
+        lows, highs = _ints([span.min for span in spans]), _ints([span.max for span in spans])
+        return Catalog(about["name"], about["radius_arcsec"], about, found.num_rows, lows, highs, _ints(starts), file)
 
-    @staticmethod
-    def _of(name: str, radius: float, table: pa.Table) -> Catalog:
-        ra, dec, pixel = (table.column(column).to_numpy() for column in ("ra", "dec", "healpix"))
-        return Catalog(name, radius, ra, dec, pixel, table.column("name").combine_chunks(), table.column("class").combine_chunks())
+    def nearest(self, ra: Any, dec: Any, pixel: Ints | None = None) -> tuple[Ints, Ints, NDArray[np.float64]]:
+        """Rows of positions [deg] with an entry within the radius, the nearest entry of each, and its distance [arcsec].
 
-    def nearest(self, ra: Any, dec: Any) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
-        """Rows of positions [deg] that have an entry within the radius, that entry, and its distance [arcsec]."""
+        `pixel` are the order-29 pixels of the positions, where they are known.
+        """
         ra, dec = np.asarray(ra, float), np.asarray(dec, float)
         usable = np.flatnonzero(np.isfinite(ra) & np.isfinite(dec))
-        if not len(self.pixel) or not len(usable):
-            return np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0)
-        rows, low, high = self._candidates(usable, ra, dec)
-        counts = high - low
-        rows, starts = np.repeat(rows, counts), np.repeat(low, counts)
-        within = np.arange(len(rows)) - np.repeat(np.cumsum(counts) - counts, counts)
-        entries = starts + within
-        apart = sky.separation_arcsec(ra[rows], dec[rows], self.ra[entries], self.dec[entries])
-        good = apart <= self.radius_arcsec
-        rows, entries, apart = rows[good], entries[good], apart[good]
+        if not self.rows or not len(usable):
+            return _ints([]), _ints([]), np.empty(0)
+        pixels = sky.healpix(ra[usable], dec[usable]) if pixel is None else pixel[usable]
+        found = [(_ints([]), _ints([]), np.empty(0)), *self._near(ra, dec, *self._spans(usable, pixels))]
+        rows, entries, apart = (np.concatenate(part) for part in zip(*found, strict=True))
         order = np.lexsort((apart, rows))
-        first = np.append(True, np.diff(rows[order]) > 0) if len(order) else np.empty(0, bool)
-        chosen = order[first]
+        chosen = order[np.diff(rows[order], prepend=-1) > 0]
         return rows[chosen], entries[chosen], apart[chosen]
 
-    def _candidates(self, usable: NDArray[np.int64], ra: Any, dec: Any) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-        """For each position, spans of entries in the coarse pixel around it and in that pixel's neighbours."""
-        order = int(np.clip(np.floor(np.log2(58.6 * 3600 / max(self.radius_arcsec, 1.0))), 0, COARSE))
+    def _spans(self, usable: Ints, pixels: Ints) -> tuple[Ints, Ints, Ints]:
+        """For each position, spans of order-29 pixels that cover the cone: the coarse pixel around it and its neighbours."""
         from cdshealpix.nested import neighbours
 
-        around = neighbours(sky.healpix(ra[usable], dec[usable], order).astype(np.uint64), order).astype(np.int64)
-        rows = np.repeat(usable, around.shape[1])
-        pixels = around.ravel()
-        rows, pixels = rows[pixels >= 0], pixels[pixels >= 0]
+        # a pixel is 58.6 deg / 2^order wide on average; twice the radius is enough where pixels are narrow (tests)
+        order = int(np.clip(math.floor(math.log2(58.6 * 3600 / (2 * self.radius_arcsec))), 0, sky.ORDER))
         shift = 2 * (sky.ORDER - order)
-        low = np.searchsorted(self.pixel, pixels << shift)
-        high = np.searchsorted(self.pixel, (pixels + 1) << shift)
-        some = high > low
-        return rows[some], low[some], high[some]
+        around = neighbours((pixels >> shift).astype(np.uint64), order).astype(np.int64)
+        rows, around = np.repeat(usable, around.shape[1]), around.ravel()
+        real = around >= 0
+        return rows[real], around[real] << shift, (around[real] + 1) << shift
 
-    def names(self, entries: NDArray[np.int64]) -> list[str | None]:
+    def _near(self, ra: Any, dec: Any, rows: Ints, low: Ints, high: Ints) -> Iterator[tuple[Ints, Ints, NDArray[np.float64]]]:
+        """Entries within the radius: (row, entry, distance), one group of the catalogue after the other."""
+        first = np.searchsorted(self.highs, low, "left")
+        number = np.searchsorted(self.lows, high - 1, "right") - first
+        span, index = _expand(first, np.maximum(number, 0))
+        for place in np.unique(index):
+            mine = span[index == place]
+            pixel, there_ra, there_dec = self._positions(int(place))
+            start, stop = np.searchsorted(pixel, low[mine]), np.searchsorted(pixel, high[mine])
+            which, local = _expand(start, stop - start)
+            row = rows[mine][which]
+            apart = sky.separation_arcsec(ra[row], dec[row], there_ra[local], there_dec[local])
+            good = apart <= self.radius_arcsec
+            yield row[good], local[good] + self.starts[place], apart[good]
+
+    def names(self, entries: Ints) -> list[str | None]:
         """Names of entries."""
-        found: list[str | None] = self._names.take(entries).to_pylist()
+        return self._texts(entries, "name")
+
+    def classes(self, entries: Ints) -> list[str | None]:
+        """Classes of entries."""
+        return self._texts(entries, "class")
+
+    def _texts(self, entries: Ints, what: str) -> list[str | None]:
+        found: list[str | None] = [None] * len(entries)
+        places = np.searchsorted(self.starts, entries, "right") - 1
+        for place in np.unique(places):
+            mine = np.flatnonzero(places == place)
+            texts = self.held.column(what) if self.file is None else _read_text(self.file, self._mark, int(place), what)
+            values = texts.take(entries[mine] - self.starts[place]).to_pylist()
+            for row, value in zip(mine.tolist(), values, strict=True):
+                found[row] = value
         return found
 
-    def classes(self, entries: NDArray[np.int64]) -> list[str | None]:
-        """Classes of entries."""
-        found: list[str | None] = self._classes.take(entries).to_pylist()
-        return found
+    def _positions(self, place: int) -> tuple[Any, ...]:
+        """Pixels and positions of one group, as arrays."""
+        if self.file is None:
+            return tuple(self.held.column(name).to_numpy() for name in _POSITION)
+        return _read_positions(self.file, self._mark, place)
+
+    @property
+    def _mark(self) -> str:
+        """Tells a catalogue that was imported again from the one before."""
+        return str(self.about.get("sha256", ""))
 
 
 def open_catalogs(folder: Path, names: Sequence[str] = ()) -> list[Catalog]:
     """The imported catalogues, all or those named; NotFound for a name that is not there."""
-    files = {file.stem: file for file in sorted(folder.glob("*.parquet"))}
+    files = {file.stem: file for file in sorted(folder.glob("[!.]*.parquet"))}
     if missing := [name for name in names if name not in files]:
         raise NotFound(f"no catalogue named '{missing[0]}' under {folder}; there are {', '.join(files) or 'none'}; import it: fink catalog import FILE")
     return [Catalog.open(files[name]) for name in (names or files)]
 
 
-def import_catalog(file: Path, folder: Path, name: str | None = None, radius_arcsec: float = 1.5, columns: dict[str, str] | None = None) -> tuple[Path, int]:
-    """Import a CSV, FITS, VOTable or Parquet file; `columns` names its ra, dec, name, class where they cannot be guessed.
+@lru_cache(maxsize=GROUPS_KEPT)
+def _read_positions(file: Path, mark: str, place: int) -> tuple[Any, ...]:
+    return tuple(column.to_numpy() for column in _read_columns(file, place, _POSITION))
 
-    Returns the file made and its number of entries. Entries without a position are left out.
-    """
+
+@lru_cache(maxsize=TEXTS_KEPT)
+def _read_text(file: Path, mark: str, place: int, name: str) -> Any:
+    return _read_columns(file, place, (name,))[0]
+
+
+def _read_columns(file: Path, place: int, names: tuple[str, ...]) -> list[Any]:
+    """Columns of one row group."""
     import pyarrow.parquet as pq
 
-    name = name or file.name.split(".")[0].lower()
-    if not 0 < radius_arcsec <= WIDEST_ARCSEC:
-        raise ConfigError(f"radius is {radius_arcsec} arcsec; expected more than 0 and at most {WIDEST_ARCSEC:g}")
-    table = _sorted(_normal(_read(file), columns or {}))
-    about = json.dumps({"name": name, "radius_arcsec": radius_arcsec, "source": file.name, "rows": table.num_rows})
-    folder.mkdir(parents=True, exist_ok=True)
-    target = folder / f"{name}.parquet"
-    part = folder / f".{name}.part"
-    pq.write_table(table.replace_schema_metadata({"fink": about}), part, row_group_size=100_000, compression="zstd")
-    part.rename(target)
-    return target, table.num_rows
+    return pq.ParquetFile(file).read_row_group(place, columns=list(names), use_threads=False).select(list(names)).columns
 
 
-def _read(file: Path) -> Any:
-    import pandas as pd
-
-    if not file.is_file():
-        raise ConfigError(f"no file {file}; give a CSV, FITS, VOTable or Parquet file")
-    kind = "".join(file.suffixes[-2:]).lower() if file.suffix == ".gz" else file.suffix.lower()
-    if kind in (".csv", ".csv.gz"):
-        return pd.read_csv(file, skipinitialspace=True)
-    if kind == ".parquet":
-        return pd.read_parquet(file)
-    if kind in (".fits", ".fit", ".fits.gz", ".xml", ".vot", ".votable"):
-        from astropy.table import Table
-
-        table = Table.read(file, format="fits" if "fit" in kind else "votable")
-        flat = [column for column in table.colnames if table[column].ndim == 1]
-        frame = table[flat].to_pandas()
-        texts = frame.select_dtypes(object)
-        return frame.assign(**{c: texts[c].map(lambda v: v.decode().strip() if isinstance(v, bytes) else v) for c in texts})
-    raise ConfigError(f"{file.name} is no catalogue format; expected .csv, .fits, .vot, .xml or .parquet")
+def _expand(first: Ints, counts: Ints) -> tuple[Ints, Ints]:
+    """For spans [first, first + count): the number of the span, and each place in it."""
+    span = np.repeat(np.arange(len(first)), counts)
+    return span, first[span] + np.arange(len(span)) - np.repeat(np.cumsum(counts) - counts, counts)
 
 
-def _normal(frame: Any, columns: dict[str, str]) -> Any:
-    import pandas as pd
-
-    frame.columns = [str(column).strip() for column in frame.columns]
-    found = {
-        what: columns.get(what) or next((c for n in names for c in frame.columns if c.lower() == n), None)
-        for what, names in (("ra", RA_NAMES), ("dec", DEC_NAMES), ("name", NAME_NAMES), ("class", CLASS_NAMES))
-    }
-    for what, column in found.items():
-        if (column is None and what in ("ra", "dec")) or (column is not None and column not in frame.columns):
-            raise ConfigError(f"no column for {what}; the file has {', '.join(map(str, frame.columns))}; name it with --{what} COLUMN")
-    ra, dec = _degrees(frame[found["ra"]], hours=True), _degrees(frame[found["dec"]], hours=False)
-    empty = pd.Series([None] * len(frame), dtype=object)
-    text = {w: frame[found[w]].astype(object).map(lambda v: None if pd.isna(v) else str(v).strip()) if found[w] else empty for w in ("name", "class")}
-    made = pd.DataFrame({"ra": ra.to_numpy(float), "dec": dec.to_numpy(float), "name": text["name"].to_numpy(), "class": text["class"].to_numpy()})
-    return made[np.isfinite(made["ra"]) & made["dec"].between(-90, 90)].reset_index(drop=True)
-
-
-def _degrees(column: Any, hours: bool) -> Any:
-    """Degrees of a column that holds degrees or sexagesimal text (hours for right ascension)."""
-    import pandas as pd
-
-    numbers = pd.to_numeric(column, errors="coerce")
-    if numbers.notna().sum() >= column.notna().sum() / 2:
-        return numbers
-    from astropy.coordinates import Angle
-
-    return pd.Series(Angle(column.astype(str).tolist(), unit="hourangle" if hours else "deg").deg, index=column.index)
-
-
-def _sorted(frame: Any) -> pa.Table:
-    import pyarrow as pa
-
-    pixel = sky.healpix(frame["ra"], frame["dec"]) if len(frame) else np.empty(0, np.int64)
-    order = np.argsort(pixel, kind="stable")
-    frame = frame.iloc[order]
-    schema = pa.schema([("ra", pa.float64()), ("dec", pa.float64()), ("name", pa.string()), ("class", pa.string()), ("healpix", pa.int64())])
-    return pa.Table.from_pandas(frame.assign(healpix=pixel[order]), schema=schema, preserve_index=False)
+def _ints(values: Any) -> Ints:
+    return np.asarray(values, np.int64)

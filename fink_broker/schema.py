@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
+import time
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import fastavro
 from fastavro.schema import fingerprint as avro_fingerprint
 from fastavro.schema import to_parsing_canonical_form
 
 from fink_broker.errors import ConfigError, SchemaError, Unavailable, UnknownSchema
+from fink_broker.retry import retried
 
 _WIDER = ("int", "long", "float", "double")
 _TAGS = ("first", "second")  # of two schemas that call themselves the same version
@@ -63,6 +67,7 @@ class SchemaLibrary:
     survey: str
     schemas: tuple[Schema, ...]
     registry: RegistryClient | None = None
+    learned: dict[int, Schema] = field(default_factory=dict)  # by the id that the registry gave them
 
     @staticmethod
     def load(folder: Path, survey: str, registry_url: str = "") -> SchemaLibrary:
@@ -86,27 +91,51 @@ class SchemaLibrary:
 
     def by_fingerprint(self, value: str) -> Schema:
         """The schema of that fingerprint; UnknownSchema naming the known versions."""
-        for schema in reversed(self.schemas):
+        for schema in reversed(self.writers()):
             if schema.fingerprint == value:
                 return schema
         raise UnknownSchema(f"unknown schema: {value[:16]}… is none of {self.survey} {self._known()}")
 
     def by_version(self, version: str) -> Schema:
         """The schema of that version; UnknownSchema naming the known ones."""
-        for schema in self.schemas:
+        for schema in self.writers():
             if schema.version == version:
                 return schema
         raise UnknownSchema(f"unknown schema: no version {version} of {self.survey}; known: {self._known()}")
 
     def by_confluent_id(self, identifier: int) -> Schema:
-        """The schema of an id in the Confluent framing, asked of the registry when schemas/ does not have it."""
+        """The schema of an id in the Confluent framing; a registry is asked, once, for one that schemas/ does not have."""
         for schema in self.schemas:
             if schema.confluent_id == identifier:
                 return schema
-        if self.registry is not None:
-            return self.by_fingerprint(fingerprint(self.registry.get(identifier)))
-        ids = ", ".join(str(schema.confluent_id) for schema in self.schemas)
-        raise UnknownSchema(f"unknown schema: id {identifier} is none of {self.survey}'s {ids}")
+        if identifier not in self.learned:
+            if self.registry is None:
+                ids = ", ".join(str(schema.confluent_id) for schema in self.schemas)
+                raise UnknownSchema(f"unknown schema: id {identifier} is none of {self.survey}'s {ids}; name the registry in [kafka] schema_registry_url")
+            self.learned[identifier] = self._registered(identifier, self.registry.get(identifier))
+        return self.learned[identifier]
+
+    def ids(self) -> dict[int, Schema]:
+        """Every id in the Confluent framing that is known by now."""
+        return self.learned | {schema.confluent_id: schema for schema in self.schemas if schema.confluent_id is not None}
+
+    def writers(self) -> tuple[Schema, ...]:
+        """Every schema that a packet may have been written with: those of schemas/, then those that only the registry has."""
+        return (*self.schemas, *(schema for schema in dict.fromkeys(self.learned.values()) if schema not in self.schemas))
+
+    def _registered(self, identifier: int, found: Any) -> Schema:
+        """The schema that a registry gave for an id: one of ours, or a new version of which the union takes the fields that it knows."""
+        with contextlib.suppress(UnknownSchema):
+            return self.by_fingerprint(fingerprint(found))
+        name = str(found.get("namespace", "")) + str(found["name"]) if isinstance(found, dict) and "name" in found else ""
+        stated = re.search(r"v(\d+)_(\d+)", name)
+        version = f"{stated[1]}.{stated[2]}" if stated else f"id{identifier}"
+        if any(schema.version == version for schema in self.writers()):
+            version = f"{version}-id{identifier}"
+        if not isinstance(found, dict) or found.get("type") != "record":
+            raise UnknownSchema(f"unknown schema: id {identifier} of the registry is not a record; a packet of {self.survey} is one")
+        # Its canonical form is enough to read with, and has no default for a strict parser to refuse.
+        return Schema(self.survey, version, to_parsing_canonical_form(found), identifier)
 
     def union(self) -> dict[str, Any]:
         """One schema with all fields of all versions, each nullable; records merged, numbers widened.
@@ -121,45 +150,72 @@ class SchemaLibrary:
         return union
 
     def _known(self) -> str:
-        return ", ".join(schema.version for schema in self.schemas)
+        return ", ".join(schema.version for schema in self.writers())
 
 
 class RegistryClient:
-    """A Confluent schema registry, asked once for each id."""
+    """A Confluent schema registry, asked once for each id; for an id that it does not have, again after `again_seconds`."""
 
-    def __init__(self, url: str, timeout_seconds: float = 10.0) -> None:
-        self.url, self.timeout = url.rstrip("/"), timeout_seconds
+    def __init__(self, url: str, timeout_seconds: float = 10.0, again_seconds: float = 60.0) -> None:
+        self.url, self.timeout, self.again = url.rstrip("/"), timeout_seconds, again_seconds
+        self.place = re.sub(r"//[^/@]*@", "//***@", self.url)  # without a password, for messages
         self._known: dict[int, Any] = {}
+        self._unknown: dict[int, tuple[float, str]] = {}
 
     def get(self, identifier: int) -> Any:
         """Schema of an id as parsed JSON, references drawn in; UnknownSchema or Unavailable."""
+        when, why = self._unknown.get(identifier, (0.0, ""))
+        if why and time.time() - when < self.again:
+            raise UnknownSchema(why)
         if identifier not in self._known:
-            answer = self._ask(f"/schemas/ids/{identifier}", f"id {identifier}")
-            named: dict[str, Any] = {}
-            for reference in answer.get("references", []):
-                self._draw_in(reference, named)
-            self._known[identifier] = _expand_once(json.loads(answer["schema"]), named)
+            try:
+                self._known[identifier] = retried(lambda: self._schema(identifier), "schema registry")
+            except UnknownSchema as error:
+                self._unknown[identifier] = (time.time(), str(error))
+                raise
         return self._known[identifier]
 
+    def _schema(self, identifier: int) -> Any:
+        answer = self._ask(f"/schemas/ids/{identifier}", f"id {identifier}")
+        named: dict[str, Any] = {}
+        for reference in answer.get("references") or []:
+            self._draw_in(reference, named)
+        return _expand_once(_parsed(answer, f"id {identifier}"), named)
+
     def _draw_in(self, reference: dict[str, Any], named: dict[str, Any]) -> None:
-        path = f"/subjects/{reference['subject']}/versions/{reference['version']}"
-        answer = self._ask(path, f"subject {reference['subject']}")
-        for inner in answer.get("references", []):
+        subject = reference["subject"]
+        answer = self._ask(f"/subjects/{quote(subject, safe='')}/versions/{reference['version']}", f"subject {subject}")
+        for inner in answer.get("references") or []:
             self._draw_in(inner, named)
-        named[reference["name"]] = json.loads(answer["schema"])
+        named[reference["name"]] = _parsed(answer, f"subject {subject}")
 
     def _ask(self, path: str, what: str) -> Any:
         import httpx
 
         try:
             answer = httpx.get(self.url + path, timeout=self.timeout)
-        except httpx.HTTPError as error:
-            raise Unavailable(f"schema registry at {self.url} does not answer: {error}; check [kafka] schema_registry_url") from error
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            raise Unavailable(f"schema registry at {self.place} does not answer: {error}; check [kafka] schema_registry_url") from error
         if answer.status_code == 404:
-            raise UnknownSchema(f"unknown schema: the registry at {self.url} has no {what}")
+            raise UnknownSchema(f"unknown schema: the registry at {self.place} has no {what}")
+        if answer.status_code in (401, 403):
+            raise ConfigError(f"schema registry at {self.place} refuses us ({answer.status_code}); put user:password@ in [kafka] schema_registry_url")
         if answer.status_code != 200:
-            raise Unavailable(f"schema registry at {self.url} answered {answer.status_code} for {what}; try again later")
-        return answer.json()
+            raise Unavailable(f"schema registry at {self.place} answered {answer.status_code} for {what}; try again later")
+        try:
+            return answer.json()
+        except ValueError as error:
+            raise Unavailable(f"what answers at {self.place} is no schema registry (no JSON); check [kafka] schema_registry_url") from error
+
+
+def _parsed(answer: dict[str, Any], what: str) -> Any:
+    """The Avro schema in a registry's answer."""
+    if answer.get("schemaType", "AVRO") != "AVRO":
+        raise UnknownSchema(f"unknown schema: {what} of the registry is {answer['schemaType']}; packets are Avro")
+    try:
+        return json.loads(answer["schema"])
+    except (KeyError, ValueError) as error:
+        raise UnknownSchema(f"unknown schema: {what} of the registry is not an Avro schema: {error}") from error
 
 
 def _physical(schema: Any) -> Any:
@@ -202,17 +258,19 @@ def _expand(schema: Any, known: dict[str, Any], namespace: str = "") -> Any:
     return known[full]
 
 
-def _expand_once(schema: Any, named: dict[str, Any]) -> Any:
-    """The schema with references of a registry drawn in where they are first used."""
+def _expand_once(schema: Any, named: dict[str, Any], namespace: str = "") -> Any:
+    """The schema with references of a registry drawn in where they are first used; they may be named without their namespace."""
     if isinstance(schema, list):
-        return [_expand_once(part, named) for part in schema]
+        return [_expand_once(part, named, namespace) for part in schema]
     if isinstance(schema, str):
-        return _expand_once(named.pop(schema), named) if schema in named else schema
+        full = next((name for name in (schema, f"{namespace}.{schema}") if name in named), None)
+        return schema if full is None else _expand_once({**named.pop(full), "name": full}, named, full.rpartition(".")[0])
     if isinstance(schema, dict):
+        namespace = schema["name"].rpartition(".")[0] or schema.get("namespace", namespace) if "fields" in schema else namespace
         keys = ("type", "items", "values")
-        made = {key: _expand_once(value, named) if key in keys else value for key, value in schema.items()}
+        made = {key: _expand_once(value, named, namespace) if key in keys else value for key, value in schema.items()}
         if "fields" in made:
-            made["fields"] = [_expand_once(part, named) for part in made["fields"]]
+            made["fields"] = [_expand_once(part, named, namespace) for part in made["fields"]]
         return made
     return schema
 

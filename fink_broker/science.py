@@ -1,134 +1,74 @@
-"""Science modules: what one is, how they are found, and how several run one after the other on a batch of alerts."""
+"""Science modules: how they are found, and how several run one after the other on a batch of alerts."""
 
 from __future__ import annotations
 
 import difflib
-import hashlib
 import importlib
 import importlib.util
 import inspect
 import json
-import re
 import sys
 import time
-from abc import ABC, abstractmethod
+import traceback
 from collections.abc import Iterator, Mapping, Sequence
+from copy import copy
 from functools import lru_cache
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any, ClassVar, get_type_hints
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from fink_broker import __version__
+from fink_broker import __version__, past
 from fink_broker.errors import BrokenContract, ConfigError, ModuleError, UnknownModule
+from fink_broker.science_module import COLUMNS, TYPES, ScienceModule, arrow_type, checked, flat
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+__all__ = ["COLUMNS", "TYPES", "Chain", "Registry", "ScienceModule", "checked", "flat"]
 
 GROUP = "fink.science_modules"
-TYPES = ("boolean", "int", "bigint", "float", "double", "string", "array<double>", "array<string>")
-_NAME = re.compile(r"[a-z][a-z0-9_]*")
-_DECLARED = {"name", "version", "inputs", "outputs", "where", "surveys", "model_files"}
-
-
-class ScienceModule(ABC):
-    """Adds one struct column, named after the module, to alerts.
-
-    Further annotated class fields are parameters: typed, with a default, set under [science.params.NAME].
-    """
-
-    name: ClassVar[str]
-    version: ClassVar[str]
-    inputs: ClassVar[tuple[str, ...]]  # columns of the alert row, dotted into structs; or OTHER_MODULE.field
-    outputs: ClassVar[dict[str, str]]  # field -> one of TYPES
-    where: ClassVar[str] = "true"  # Spark SQL: only such alerts are given to `process`; computed in the JVM
-    surveys: ClassVar[tuple[str, ...]] = ("*",)
-    model_files: ClassVar[tuple[str, ...]] = ()  # beside the module's file; their hash is part of the provenance
-
-    def __init_subclass__(cls) -> None:
-        """Check the declaration when the class is made, so that a mistake shows at once."""
-        super().__init_subclass__()
-        missing = [field for field in ("name", "version", "inputs", "outputs") if not hasattr(cls, field)]
-        if missing:
-            raise BrokenContract(f"science module {cls.__name__} declares no {', '.join(missing)}; see science_modules/_template.py")
-        if not _NAME.fullmatch(cls.name):
-            raise BrokenContract(f"science module {cls.__name__} is named '{cls.name}'; expected a-z, 0-9 and _, starting with a letter")
-        for field, kind in cls.outputs.items():
-            if kind not in TYPES or not _NAME.fullmatch(field) or field == "error":
-                raise BrokenContract(f"{cls.name}: output {field} is {kind!r}; expected a name other than 'error' and one of {', '.join(TYPES)}")
-        written = list(inspect.signature(cls.process).parameters)
-        if written != ["self", "alerts"]:
-            raise BrokenContract(f"{cls.name}: process takes {written}; expected (self, alerts)")
-
-    def __init__(self, **params: Any) -> None:
-        """Take parameters; ConfigError for an unknown name or a wrong type."""
-        known = self.parameters()
-        for name, value in params.items():
-            if name not in known:
-                near = difflib.get_close_matches(name, known, 1)
-                hint = f"did you mean '{near[0]}'?" if near else f"it has {', '.join(known) or 'none'}"
-                raise ConfigError(f"science module {self.name} has no parameter '{name}'; {hint}; see [science.params.{self.name}]")
-            try:
-                config = None if hasattr(known[name], "model_config") else ConfigDict(strict=False, arbitrary_types_allowed=True)
-                setattr(self, name, TypeAdapter(known[name], config=config).validate_python(value))
-            except ValidationError as error:
-                reason = error.errors()[0]["msg"]
-                raise ConfigError(f"[science.params.{self.name}] {name} is {value!r}: {reason}") from error
-
-    @classmethod
-    def parameters(cls) -> dict[str, Any]:
-        """Name and type of each parameter."""
-        hints: dict[str, Any] = {}
-        for base in reversed(cls.__mro__):
-            if issubclass(base, ScienceModule) and base is not ScienceModule:
-                hints |= {name: kind for name, kind in get_type_hints(base).items() if name not in _DECLARED and not name.startswith("_")}
-        return {name: kind for name, kind in hints.items() if hasattr(cls, name)}
-
-    def setup(self) -> None:  # noqa: B027 (most modules have nothing to load)
-        """Load models and catalogues; called once in each worker process, before the first `process`."""
-
-    @abstractmethod
-    def process(self, alerts: pd.DataFrame) -> pd.DataFrame:
-        """The outputs of some alerts (any number, none included): same rows, same order, null where not computed.
-
-        Columns are named as in `inputs`; one of arrays holds a numpy array a row. The result for an alert must
-        not depend on the others.
-        """
-
-    def provenance(self) -> str:
-        """Version, and a hash of the parameters and of the model files."""
-        values = {name: getattr(self, name) for name in self.parameters()}
-        mark = hashlib.sha256(json.dumps(values, sort_keys=True, default=str).encode())
-        folder = Path(inspect.getfile(type(self))).parent
-        for file in self.model_files:
-            mark.update((folder / file).read_bytes())
-        return f"{self.version}+{mark.hexdigest()[:8]}"
 
 
 class Registry:
-    """All science modules that are installed: files of a folder, and packages by their entry point."""
+    """All science modules that are installed: files of a folder, and packages by their entry point.
 
-    def __init__(self, modules: Mapping[str, tuple[type[ScienceModule], str]]) -> None:
+    One that cannot be imported is an error only when it is asked for: installed is not enabled.
+    """
+
+    def __init__(self, modules: Mapping[str, tuple[type[ScienceModule], str]], broken: Mapping[str, ModuleError] | None = None) -> None:
         self._modules = dict(modules)
+        self.broken = dict(broken or {})
 
     @staticmethod
     def load(folder: Path) -> Registry:
         """Modules under `folder` (NAME.py or NAME/__init__.py) and of entry-point group fink.science_modules."""
         found: dict[str, tuple[type[ScienceModule], str]] = {}
-        for origin, module in [*_from_folder(folder), *_from_packages()]:
-            if module.name in found and found[module.name][0] is not module:
-                raise ModuleError(f"two science modules are named '{module.name}': {found[module.name][1]} and {origin}; rename one of them")
-            found[module.name] = (module, origin)
-        return Registry(found)
+        broken: dict[str, ModuleError] = {}
+        for name, origin, load in [*_from_folder(folder), *_from_packages()]:
+            try:
+                kinds = load()
+            except ModuleError as error:
+                broken[name] = error
+                continue
+            for kind in kinds:
+                if kind.name in found and found[kind.name][0] is not kind:
+                    raise ModuleError(f"two science modules are named '{kind.name}': {found[kind.name][1]} and {origin}; rename one of them")
+                found[kind.name] = (kind, origin)
+        return Registry(found, broken)
 
     def __iter__(self) -> Iterator[str]:
         """Names, sorted."""
         return iter(sorted(self._modules))
 
     def get(self, name: str) -> type[ScienceModule]:
-        """The class of a module; UnknownModule naming the nearest."""
+        """The class of a module; UnknownModule naming the nearest, or why it cannot be imported."""
         if name not in self._modules:
+            if name in self.broken:
+                raise self.broken[name]
             near = difflib.get_close_matches(name, self._modules, 1)
             hint = f"did you mean '{near[0]}'?" if near else f"installed: {', '.join(sorted(self._modules)) or 'none'}"
             raise UnknownModule(f"no science module named '{name}'; {hint}; `fink module list` shows all")
@@ -140,20 +80,29 @@ class Registry:
         return self._modules[name][1]
 
 
-def _from_folder(folder: Path) -> list[tuple[str, type[ScienceModule]]]:
-    files = [*folder.glob("[!_]*.py"), *folder.glob("[!_]*/__init__.py")]
-    return [(str(file), module) for file in sorted(files) for module in _classes(file)]
+def _from_folder(folder: Path) -> list[tuple[str, str, Any]]:
+    files = sorted([*folder.glob("[!_]*.py"), *folder.glob("[!_]*/__init__.py")])
+    return [(file.parent.name if file.name == "__init__.py" else file.stem, str(file), lambda file=file: _classes(file)) for file in files]
 
 
-def _from_packages() -> list[tuple[str, type[ScienceModule]]]:
+def _from_packages() -> list[tuple[str, str, Any]]:
     found = []
     for point in entry_points(group=GROUP):
         package = point.dist.name if point.dist else "a package"
-        try:
-            found.append((f"package {package} ({point.value})", point.load()))
-        except Exception as error:
-            raise ModuleError(f"science module {point.name} of package {package} cannot be imported: {error}; mend or uninstall it") from error
+        found.append((point.name, f"package {package} ({point.value})", lambda point=point, package=package: _load_point(point, package)))
     return found
+
+
+def _load_point(point: Any, package: str) -> tuple[type[ScienceModule], ...]:
+    """The module that an entry point names."""
+    try:
+        found = point.load()
+    except Exception as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise ModuleError(f"science module {point.name} of package {package} cannot be imported: {reason}; mend or uninstall it") from error
+    if not (inspect.isclass(found) and issubclass(found, ScienceModule)):
+        raise BrokenContract(f"entry point {point.name} of package {package} is {point.value}, which is no ScienceModule; name the class")
+    return (found,)
 
 
 @lru_cache(maxsize=256)
@@ -167,12 +116,12 @@ def _classes(file: Path) -> tuple[type[ScienceModule], ...]:
     sys.modules[name] = module
     try:
         spec.loader.exec_module(module)
-    except ModuleError:
-        raise
+    except ModuleError as error:
+        raise type(error)(f"{error} ({file})") from error
     except Exception as error:
         raise ModuleError(f"science module {file.name} cannot be imported: {type(error).__name__}: {error}; mend it ({file})") from error
     kinds = [value for value in vars(module).values() if inspect.isclass(value) and issubclass(value, ScienceModule)]
-    return tuple(kind for kind in kinds if kind.__module__ == name)
+    return tuple(kind for kind in kinds if kind.__module__ == name and not inspect.isabstract(kind))
 
 
 class Chain:
@@ -186,67 +135,97 @@ class Chain:
             registry.get(name)
         kinds = [registry.get(name) for name in dict.fromkeys(names)]
         kinds = [kind for kind in kinds if "*" in kind.surveys or survey in kind.surveys]
+        _check_inputs(kinds, registry, survey)
         self.budget_seconds, self.on_failure = budget_seconds, on_failure
-        self._made = [(_address(kind), dict(params.get(kind.name, {}))) for kind in _ordered(kinds)]
         made = [kind(**dict(params.get(kind.name, {}))) for kind in _ordered(kinds)]
+        self._made = json.dumps([(_address(type(module)), dict(params.get(module.name, {}))) for module in made], default=str)
         self.names = tuple(module.name for module in made)
         self.conditions = {module.name: module.where for module in made}
-        self.columns = tuple(dict.fromkeys(c for module in made for c in module.inputs if c.split(".")[0] not in self.names))
+        self.history = past.wanted(dict.fromkeys(c for module in made for c in module.inputs))
+        read = [c for module in made for c in module.inputs if c.split(".")[0] not in self.names and c not in self.history]
+        self.columns = tuple(dict.fromkeys([*read, *(past.NEEDED if self.history else ())]))
+        self.off: dict[str, str] = {}  # modules that do not run, and why
         self.fields = [(module.name, field, kind) for module in made for field, kind in [*module.outputs.items(), ("error", "string")]]
         self.provenance = {"broker": __version__, **{module.name: module.provenance() for module in made}}
 
-    def run(self, inputs: pd.DataFrame, selected: pd.DataFrame) -> pd.DataFrame:
-        """Outputs of every module as columns MODULE.field; `selected` says which alerts each module is given."""
-        out: dict[str, Any] = {}
-        for module in _instances(json.dumps(self._made, default=str)):
+    def alone(self, name: str) -> Chain:
+        """The chain of one module only; what it reads of others are columns of the inputs."""
+        one = copy(self)
+        one.names, one.conditions, one.fields = (name,), {name: self.conditions[name]}, [field for field in self.fields if field[0] == name]
+        one._made = json.dumps([made for made, known in zip(json.loads(self._made), self.names, strict=True) if known == name])
+        (module,) = _instances(one._made)
+        one.history = past.wanted(module.inputs)
+        one.columns = tuple(dict.fromkeys([*(c for c in module.inputs if c not in one.history), *(past.NEEDED if one.history else ())]))
+        return one
+
+    def without(self, name: str, reason: str) -> Chain:
+        """The chain with one module switched off: its columns stay, null, and its `error` is the reason."""
+        other = copy(self)
+        other.off = {**self.off, name: reason}
+        return other
+
+    def run(self, inputs: pd.DataFrame, selected: pd.DataFrame, points: pd.DataFrame | None = None) -> pd.DataFrame:
+        """Outputs of every module as columns MODULE.field; `selected` says which alerts each module is given.
+
+        A module that fails costs its own columns in this batch, which are null, and its `error` says why. `points` are those that
+        earlier alerts of the objects brought, for the inputs `history.…` (see past.py); without them the history is the alert's light curve.
+        """
+        out: dict[str, pa.Array] = {}
+        if self.history:
+            inputs = pd.concat([inputs, past.with_past(inputs, points, self.history)], axis=1)
+        for module in _instances(self._made):
             rows = selected[module.name].to_numpy(bool)
-            columns = {name: inputs[name] if name in inputs else pd.Series(out[name], index=inputs.index) for name in module.inputs}
-            given = pd.DataFrame(columns, index=inputs.index)[rows].reset_index(drop=True)
-            error: str | None = None
-            try:
-                started = time.monotonic()
-                result = checked(module, given, module.process(given)) if rows.any() else None
-                if time.monotonic() - started > self.budget_seconds:
-                    result, error = None, f"over its budget of {self.budget_seconds:g} s for a batch"
-            except Exception as cause:
-                if self.on_failure == "fail":
-                    raise ModuleError(f"science module {module.name} failed: {type(cause).__name__}: {cause}; [science] on_failure is 'fail'") from cause
-                result, error = None, f"{type(cause).__name__}: {cause}"[:200]
-            for field in module.outputs:
-                out[f"{module.name}.{field}"] = _spread(None if result is None else result[field], rows)
-            out[f"{module.name}.error"] = np.where(rows, np.array(error, object), np.array(None, object)) if error else np.full(len(rows), None, object)
-        return pd.DataFrame({f"{module}.{field}": out[f"{module}.{field}"] for module, field, _ in self.fields}, index=inputs.index)
+            found, error = (None, self.off.get(module.name)) if module.name in self.off or not rows.any() else self._run(module, inputs, rows, out)
+            for field, kind in module.outputs.items():
+                out[f"{module.name}.{field}"] = _spread(None if found is None else found[field], rows, kind)
+            out[f"{module.name}.error"] = _told(error, rows)
+        columns = {f"{m}.{f}": pd.Series(pd.arrays.ArrowExtensionArray(out[f"{m}.{f}"]), index=inputs.index) for m, f, _ in self.fields}
+        return pd.DataFrame(columns, index=inputs.index)
+
+    def _run(
+        self, module: ScienceModule, inputs: pd.DataFrame, rows: NDArray[np.bool_], out: dict[str, pa.Array]
+    ) -> tuple[dict[str, pa.Array] | None, str | None]:
+        """What a module makes of its rows, or why there is nothing."""
+        try:
+            columns = {name: inputs[name] if name in inputs else out[name].to_pandas().set_axis(inputs.index) for name in module.inputs}
+            given = pd.DataFrame(columns, index=inputs.index)
+            given = (given if rows.all() else given[rows]).reset_index(drop=True)
+            _set_up(module)
+            started = time.monotonic()
+            found = checked(module, given, module.process(given))
+            if (taken := time.monotonic() - started) > self.budget_seconds:
+                return None, f"over its budget of {self.budget_seconds:g} s: {taken:.2g} s for {len(given)} alerts"
+            return found, None
+        except Exception as cause:
+            if self.on_failure == "fail":
+                raise ModuleError(f"science module {module.name} failed: {_reason(module, cause)}; [science] on_failure is 'fail'") from cause
+            return None, _reason(module, cause)
 
 
-def checked(module: ScienceModule, given: pd.DataFrame, result: pd.DataFrame) -> pd.DataFrame:
-    """The result, if it keeps the contract: declared columns only, same number of rows; else BrokenContract."""
-    if list(result.columns) != list(module.outputs):
-        if missing := [name for name in module.outputs if name not in result]:
-            raise BrokenContract(f"{module.name} declared {', '.join(missing)} and did not return it")
-        if extra := [name for name in result if name not in module.outputs]:
-            raise BrokenContract(f"{module.name} returned {', '.join(map(str, extra))} and did not declare it")
-    if len(result) != len(given):
-        raise BrokenContract(f"{module.name} returned {len(result)} rows for {len(given)} alerts")
-    if not result.index.equals(given.index):
-        raise BrokenContract(f"{module.name} returned its rows with another index; keep the index of `alerts`")
-    return result
+def _reason(module: ScienceModule, cause: Exception) -> str:
+    """The error in one line, with the place in the module's own file."""
+    text = " ".join(str(cause).split())[:240]
+    if isinstance(cause, BrokenContract):
+        return text
+    file = inspect.getfile(type(module))
+    places = [f" ({Path(file).name}:{frame.lineno})" for frame in traceback.extract_tb(cause.__traceback__) if frame.filename == file]
+    return f"{type(cause).__name__}: {text}{places[-1] if places else ''}"
 
 
-def _spread(values: pd.Series | None, rows: NDArray[np.bool_]) -> Any:
-    """Values of the selected rows among nulls for the others, as Arrow takes them."""
+def _spread(values: pa.Array | None, rows: NDArray[np.bool_], kind: str) -> pa.Array:
+    """Values of the selected rows among nulls for the others."""
+    import pyarrow as pa
+
     if values is None:
-        return np.full(len(rows), None, object)
-    if rows.all():
-        return _nullable(values)
-    full = np.full(len(rows), None, object)
-    full[rows] = _nullable(values)
-    return full
+        return pa.nulls(len(rows), arrow_type(kind))
+    return values if rows.all() else values.take(pa.array(np.cumsum(rows) - 1, mask=~rows))
 
 
-def _nullable(values: pd.Series) -> NDArray[np.object_]:
-    found = values.to_numpy(object)
-    missing = values.isna().to_numpy()
-    return np.where(missing, np.array(None, object), found) if missing.any() else found
+def _told(error: str | None, rows: NDArray[np.bool_]) -> pa.Array:
+    """The reason of a failure beside each row that it cost."""
+    import pyarrow as pa
+
+    return pa.nulls(len(rows), pa.string()) if error is None else pa.array([error if row else None for row in rows], pa.string())
 
 
 def _address(kind: type[ScienceModule]) -> tuple[str, str, str]:
@@ -257,14 +236,34 @@ def _address(kind: type[ScienceModule]) -> tuple[str, str, str]:
 
 @lru_cache(maxsize=16)
 def _instances(made: str) -> list[ScienceModule]:
-    """The modules, set up once a worker process."""
+    """The modules, made once a worker process."""
     found = []
     for (file, module, name), params in json.loads(made):
         kinds = _classes(Path(file)) if file else (getattr(importlib.import_module(module), name),)
-        instance = next(kind for kind in kinds if kind.__name__ == name)(**params)
-        instance.setup()
-        found.append(instance)
+        found.append(next(kind for kind in kinds if kind.__name__ == name)(**params))
     return found
+
+
+def _set_up(module: ScienceModule) -> None:
+    """Call `setup` unless that was done; after a failure it is tried again with the next batch."""
+    if not getattr(module, "_is_set_up", False):
+        module.setup()
+        module._is_set_up = True  # type: ignore[attr-defined]
+
+
+def _check_inputs(kinds: Sequence[type[ScienceModule]], registry: Registry, survey: str) -> None:
+    """Every input is a column of the alert row or an output of an enabled module; ModuleError naming the nearest."""
+    enabled = {f"{kind.name}.{field}" for kind in kinds for field in [*kind.outputs, "error"]}
+    for kind in kinds:
+        for name in kind.inputs:
+            if name in COLUMNS or name in enabled or name in past.HISTORY or name.startswith("packet."):
+                continue
+            other = name.split(".")[0]
+            if other in set(registry) - {one.name for one in kinds}:
+                raise ConfigError(f"science module {kind.name} reads {name}, and {other} does not run for {survey}; add it to [science] modules")
+            near = difflib.get_close_matches(name, [*COLUMNS, *past.HISTORY, *enabled], 1)
+            hint = f"did you mean '{near[0]}'?" if near else "see the columns in science_modules/README.md"
+            raise ModuleError(f"science module {kind.name} reads '{name}', which no alert has; {hint}")
 
 
 def _ordered(kinds: Sequence[type[ScienceModule]]) -> list[type[ScienceModule]]:
@@ -277,15 +276,3 @@ def _ordered(kinds: Sequence[type[ScienceModule]]) -> list[type[ScienceModule]]:
         for kind in ready:
             done.append(left.pop(kind.name))
     return done
-
-
-def flat(*columns: pd.Series) -> tuple[NDArray[np.int64], list[NDArray[Any]]]:
-    """Ragged columns (one array a row) as flat arrays, with the row of each point: numpy instead of loops."""
-    lengths = np.array([0 if value is None else len(value) for value in columns[0]], np.int64)
-    rows = np.repeat(np.arange(len(lengths)), lengths)
-    kinds = [next((np.asarray(v).dtype for v in column if v is not None and len(v)), np.dtype(float)) for column in columns]
-    parts = [
-        np.concatenate([np.asarray(value) for value in column if value is not None and len(value)]) if lengths.sum() else np.array([], kind)
-        for column, kind in zip(columns, kinds, strict=True)
-    ]
-    return rows, parts

@@ -1,8 +1,9 @@
 """TEMPLATE: one sentence on what this module tells of an alert, and the paper it follows."""
 
+import numpy as np
 import pandas as pd
 
-from fink_broker.science import ScienceModule
+from fink_broker.science import ScienceModule, flat
 
 
 class Template(ScienceModule):
@@ -15,8 +16,10 @@ class Template(ScienceModule):
     min_points: int = 2  # a parameter: [science.params.template] min_points = 3
 
     def process(self, alerts: pd.DataFrame) -> pd.DataFrame:
-        """See ScienceModule: any number of alerts in, the same number of rows out."""
-        known = alerts["lightcurve.mag"].map(lambda mag: pd.Series(mag, dtype=float).dropna())
-        count = known.map(len).astype(int)
-        half = known.map(lambda mag: (mag.max() - mag.min()) / 2).astype(float)
-        return pd.DataFrame({"amplitude_mag": half.where(count >= self.min_points), "n_points": count})
+        """Any number of alerts in, the same number of rows out, in the same order."""
+        row, (mag,) = flat(alerts["lightcurve.mag"])  # all points one after the other, and the row that each belongs to
+        points = pd.Series(mag, dtype=float).groupby(row)  # leaves out null
+        brightest, faintest, count = (found.reindex(range(len(alerts))) for found in (points.min(), points.max(), points.count()))
+        n_points = count.fillna(0).to_numpy(int)
+        amplitude = np.where(n_points >= self.min_points, (faintest - brightest) / 2, np.nan)
+        return pd.DataFrame({"amplitude_mag": amplitude, "n_points": n_points}, index=alerts.index)

@@ -6,29 +6,36 @@ import pandas as pd
 
 from fink_broker.science import ScienceModule, flat
 
-FEATURES = {
-    "amplitude": licu.Amplitude(),
-    "beyond_1_std": licu.BeyondNStd(1),
-    "kurtosis": licu.Kurtosis(),
-    "linear_fit": licu.LinearFit(),
-    "maximum_slope": licu.MaximumSlope(),
-    "median_absolute_deviation": licu.MedianAbsoluteDeviation(),
-    "reduced_chi2": licu.ReducedChi2(),
-    "skew": licu.Skew(),
-    "standard_deviation": licu.StandardDeviation(),
-    "stetson_k": licu.StetsonK(),
-    "weighted_mean": licu.WeightedMean(),
+FEATURES = {  # names of what each extractor gives
+    licu.Amplitude(): ("amplitude",),
+    licu.BeyondNStd(1): ("beyond_1_std",),
+    licu.Eta(): ("eta",),
+    licu.InterPercentileRange(0.1): ("inter_percentile_range_10",),
+    licu.Kurtosis(): ("kurtosis",),
+    licu.LinearFit(): ("slope", "slope_err", "slope_chi2"),
+    licu.MaximumSlope(): ("maximum_slope",),
+    licu.Mean(): ("mean",),
+    licu.Median(): ("median",),
+    licu.MedianAbsoluteDeviation(): ("median_absolute_deviation",),
+    licu.ReducedChi2(): ("reduced_chi2",),
+    licu.Skew(): ("skew",),
+    licu.StandardDeviation(): ("standard_deviation",),
+    licu.StetsonK(): ("stetson_k",),
+    licu.WeightedMean(): ("weighted_mean",),
 }
-NAMES = ("amplitude", "beyond_1_std", "kurtosis", "slope", "slope_err", "slope_chi2", "maximum_slope", "median_absolute_deviation",
-         "reduced_chi2", "skew", "standard_deviation", "stetson_k", "weighted_mean")  # fmt: skip
+NAMES = tuple(name for names in FEATURES.values() for name in names)
 BANDS = ("u", "g", "r", "i", "z", "y")
 
 
 class Features(ScienceModule):
-    """Statistics of the difference fluxes [nJy; slopes nJy/d] of the detections in each band; null below four of them."""
+    """Statistics of the difference fluxes [nJy; slopes nJy/d] of the detections in each band.
+
+    Null in bands with fewer than `min_points` detections (at least four: kurtosis needs them), and where a statistic is not
+    defined. Of several detections of one time and band the first counts.
+    """
 
     name = "features"
-    version = "1.0"
+    version = "1.1"
     inputs = ("lightcurve.mjd", "lightcurve.band", "lightcurve.flux", "lightcurve.flux_err", "lightcurve.kind")
     outputs = {f"{name}_{band}": "double" for band in BANDS for name in NAMES}
     where = "size(lightcurve.mjd) >= 4"
@@ -36,27 +43,26 @@ class Features(ScienceModule):
 
     def setup(self) -> None:
         """Make the extractor once."""
-        self._extract = licu.Extractor(*FEATURES.values())
+        self._extract = licu.Extractor(*FEATURES)
 
     def process(self, alerts: pd.DataFrame) -> pd.DataFrame:
         """One call of the package for all light curves of a batch."""
         rows, (mjd, band, flux, err, kind) = flat(*(alerts[column] for column in self.inputs))
-        result = np.full((len(alerts), len(BANDS), len(NAMES)), np.nan)
-        if len(rows):
-            usable = (kind == "detection") & np.isfinite(flux.astype(float)) & (err.astype(float) > 0)
-            code = np.full(len(rows), -1)
-            for place, name in enumerate(BANDS):
-                code[band == name] = place
-            key = np.where(usable & (code >= 0), rows * len(BANDS) + code, -1)
-            order = np.lexsort((mjd, key))
-            order = order[key[order] >= 0]
-            key, mjd, flux, err = key[order], mjd[order].astype(float), flux[order].astype(float), err[order].astype(float)
-            new = np.append(True, (np.diff(key) > 0) | (np.diff(mjd) > 0))  # two points of one time: the first
-            key, mjd, flux, err = key[new], mjd[new], flux[new], err[new]
-            groups, starts, counts = np.unique(key, return_index=True, return_counts=True)
-            chosen = counts >= self.min_points
-            curves = [(mjd[s : s + n] - mjd[s], flux[s : s + n], err[s : s + n]) for s, n in zip(starts[chosen], counts[chosen], strict=True)]
-            if curves:
-                values = np.asarray(self._extract.many(curves, n_jobs=1, fill_value=np.nan, sorted=True, check=False))
-                result.reshape(-1, len(NAMES))[groups[chosen]] = np.where(np.isfinite(values), values, np.nan)
+        mjd, flux, err = (values.astype(float) for values in (mjd, flux, err))
+        code = np.full(len(rows), -1)
+        for place, name in enumerate(BANDS):
+            code[band == name] = place
+        chosen = np.flatnonzero((code >= 0) & (kind == "detection") & np.isfinite(mjd + flux) & (err > 0))
+        key = rows[chosen] * len(BANDS) + code[chosen]  # one light curve for each alert and band
+        order = np.lexsort((mjd[chosen], key))
+        key, mjd, flux, err = key[order], *(values[chosen[order]] for values in (mjd, flux, err))
+        new = (np.diff(key, prepend=-1) > 0) | (np.diff(mjd, prepend=-np.inf) > 0)
+        key, mjd, flux, err = key[new], mjd[new], flux[new], err[new]
+        keys, starts, counts = np.unique(key, return_index=True, return_counts=True)
+        long = counts >= max(self.min_points, 4)
+        curves = [(mjd[s : s + n] - mjd[s], flux[s : s + n], err[s : s + n]) for s, n in zip(starts[long], counts[long], strict=True)]
+        result = np.full((len(alerts) * len(BANDS), len(NAMES)), np.nan)
+        if curves:
+            values = np.asarray(self._extract.many(curves, n_jobs=1, fill_value=np.nan, sorted=True, check=False))
+            result[keys[long]] = np.where(np.isfinite(values), values, np.nan)
         return pd.DataFrame(result.reshape(len(alerts), len(self.outputs)), columns=list(self.outputs), index=alerts.index)

@@ -17,10 +17,15 @@ README = (ROOT / "README.md").read_text()
 LAYERS = [
     {"errors", "settings", "log", "retry"},
     {"sky", "survey", "schema", "framing", "alert"},
-    {"science", "catalog", "filters", "filter_function"},
+    {"past", "science_module", "science", "adapter", "catalog", "catalog_import", "isolation", "sample", "filters", "filter_function"},
     {"lake", "kafka", "message", "hbase", "history", "ledger"},
+<<<<<<< HEAD
     {"services", "jobs", "testing", "contract"},
     {"conversion", "spool", "replay", "simulate", "client", "balance"},
+=======
+    {"services", "jobs", "testing"},
+    {"replay", "simulate", "client", "balance", "contract"},
+>>>>>>> f31d402 (Science modules: contract on real alerts, adapter, catalogues, history inputs, isolation of a culprit)
     {"web", "demo"},
     {"cli"},
 ]

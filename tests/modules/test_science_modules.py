@@ -5,12 +5,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from astropy import units as u
-from astropy.coordinates import SkyCoord
 from scipy import stats
 
-from fink_broker.catalog import Catalog, import_catalog
-from fink_broker.errors import ConfigError, NotFound
+from fink_broker.catalog_import import import_catalog
+from fink_broker.errors import NotFound
+from fink_broker.sample import sample
 from fink_broker.science import Registry
 from fink_broker.settings import data_folder
 from tests.modules.curves import alerts, point
@@ -36,7 +35,81 @@ def test_features_are_scipys_and_numpys() -> None:
     assert out["kurtosis_g"] == pytest.approx(stats.kurtosis(flux, bias=False), rel=1e-5)
     assert out["median_absolute_deviation_g"] == pytest.approx(stats.median_abs_deviation(flux), rel=1e-6)
     assert out["weighted_mean_g"] == pytest.approx(np.average(flux, weights=1 / err**2), rel=1e-6)
+    assert out["mean_g"] == pytest.approx(flux.mean(), rel=1e-6)
+    assert out["median_g"] == pytest.approx(np.median(flux), rel=1e-6)
+    assert out["beyond_1_std_g"] == pytest.approx((np.abs(flux - flux.mean()) > flux.std(ddof=1)).mean())
+    mjd = np.array([p["mjd"] for p in curve])
+    (slope, _), covariance = np.polyfit(mjd - mjd.mean(), flux, 1, w=1 / err, cov="unscaled")
+    assert out["slope_g"] == pytest.approx(slope, rel=1e-5)
+    assert out["slope_err_g"] == pytest.approx(covariance[0, 0] ** 0.5, rel=1e-5)
+    assert out["reduced_chi2_g"] == pytest.approx((((flux - np.average(flux, weights=err**-2)) / err) ** 2).sum() / 29, rel=1e-5)
+    assert out["eta_g"] == pytest.approx((np.diff(flux) ** 2).sum() / 29 / flux.var(ddof=1), rel=1e-5)
     assert np.isnan(out["amplitude_r"])
+
+
+def test_features_need_four_detections_at_different_times() -> None:
+    three = [point(60000.0 + i, 18.0 + i) for i in range(3)]
+    frame = alerts(three, [*three, point(60002.0, 17.0)], [*three, point(60003.0, 17.0)], [*three, point(60003.0, kind="limit")])
+    assert run("features", frame)["amplitude_r"].notna().tolist() == [False, False, True, False]
+
+
+def test_features_of_a_constant_source_are_null_where_they_are_not_defined() -> None:
+    out = run("features", alerts([point(60000.0 + i, 18.0) for i in range(6)])).iloc[0]
+    assert out["amplitude_r"] == 0
+    assert np.isnan(out["skew_r"])
+    assert np.isfinite(out["weighted_mean_r"])
+
+
+def rates_one_by_one(row: pd.Series, min_days: float, max_days: float, fit_days: float) -> dict[str, float]:
+    """The module's docstring, done with loops."""
+    names = ("mjd", "band", "mag", "mag_err", "flux", "limit_mag", "kind")
+    points = sorted((dict(zip(names, values, strict=True)) for values in zip(*(row[f"lightcurve.{n}"] for n in names), strict=True)), key=lambda p: p["mjd"])
+    points = [p for p in points if p["mjd"] <= row["mjd"] + 1e-9]
+    found = {"age_days": row["mjd"] - row["first_mjd"]}
+    for band in "ugrizy":
+        mine = [p for p in points if p["band"] == band and p["kind"] == "detection"]
+        if not mine:
+            continue
+        last = mine[-1]
+        alike = [p for p in mine if np.sign(p["flux"]) == np.sign(last["flux"])]
+        before = [p for p in alike if min_days <= last["mjd"] - p["mjd"] <= max_days]
+        if before:
+            days = last["mjd"] - before[-1]["mjd"]
+            found[f"rate_{band}"] = (last["mag"] - before[-1]["mag"]) / days
+            found[f"rate_err_{band}"] = np.hypot(last["mag_err"], before[-1]["mag_err"]) / days
+            if band == row["band"]:
+                found |= {"days": days, "rate": found[f"rate_{band}"], "rate_err": found[f"rate_err_{band}"]}
+        if last["flux"] > 0:
+            peak = min(alike, key=lambda p: p["mag"])
+            if peak["mjd"] - alike[0]["mjd"] >= min_days:
+                found[f"rise_{band}"] = (peak["mag"] - alike[0]["mag"]) / (peak["mjd"] - alike[0]["mjd"])
+            if last["mjd"] - peak["mjd"] >= min_days:
+                found[f"fade_{band}"] = (last["mag"] - peak["mag"]) / (last["mjd"] - peak["mjd"])
+        if band == row["band"]:
+            recent = [p for p in alike if last["mjd"] - p["mjd"] <= fit_days]
+            x, y, err = (np.array([p[n] for p in recent]) for n in ("mjd", "mag", "mag_err"))
+            if len(recent) >= 3 and np.average((x - np.average(x, weights=err**-2)) ** 2, weights=err**-2) > min_days**2 / 4:
+                (found["fit_rate"], _), covariance = np.polyfit(x - last["mjd"], y, 1, w=1 / err, cov="unscaled")
+                found["fit_rate_err"] = covariance[0, 0] ** 0.5
+            earlier = [p for p in points if p["band"] == band and p["kind"] != "forced" and last["mjd"] - p["mjd"] >= min_days]
+            if earlier and earlier[-1]["kind"] == "limit" and last["flux"] > 0 and earlier[-1]["limit_mag"] > last["mag"]:
+                days = last["mjd"] - earlier[-1]["mjd"]
+                if days <= max_days:
+                    found["limit_rate"] = (last["mag"] - earlier[-1]["limit_mag"]) / days
+    return found
+
+
+def test_rates_are_those_of_a_loop() -> None:
+    print("seed 31")
+    kind = REGISTRY.get("magnitude_rate")
+    frame = sample(kind.inputs, 400, 31)
+    out = run("magnitude_rate", frame)
+    expected = pd.DataFrame([rates_one_by_one(row, 0.02, 30.0, 10.0) for _, row in frame.iterrows()]).reindex(columns=out.columns)
+    assert out.notna().equals(expected.notna())
+    assert np.allclose(out.to_numpy(float), expected.to_numpy(float), rtol=1e-6, equal_nan=True)
+    assert (out.notna().sum()[["rate", "fit_rate", "limit_rate", "rise_g", "fade_i"]] > 10).all()
+    assert not (out.filter(like="rise_") > 0).any(axis=None)
+    assert not (out.filter(like="fade_") < 0).any(axis=None)
 
 
 def test_rates_are_differences_of_the_last_two_detections() -> None:
@@ -114,59 +187,44 @@ def test_purity(changed: dict[str, float], passes: bool | None) -> None:
     assert run("purity", frame)["passes"].tolist() == [passes]
 
 
-def test_the_nearest_entry_is_astropys() -> None:
-    rng = np.random.default_rng(5)
-    ra, dec = rng.uniform(0, 360, 3000), np.degrees(np.arcsin(rng.uniform(-1, 1, 3000)))
-    folder = Path(__file__).parent
-    table = pd.DataFrame({"ra": ra, "dec": dec, "name": [f"s{i}" for i in range(3000)], "class": "star"})
-    near = SkyCoord(ra[:500], dec[:500], unit="deg").directional_offset_by(rng.uniform(0, 360, 500) * u.deg, rng.uniform(0, 90, 500) * u.arcsec)
-    from fink_broker.catalog import _normal, _sorted
-
-    for radius in (1.5, 60.0, 600.0):
-        catalog = Catalog._of("stars", radius, _sorted(_normal(table.copy(), {})))
-        rows, entries, apart = catalog.nearest(near.ra.deg, near.dec.deg)
-        there = SkyCoord(catalog.ra, catalog.dec, unit="deg")
-        index, distance, _ = near.match_to_catalog_sky(there)
-        expected = np.flatnonzero(distance.arcsec <= radius)
-        assert rows.tolist() == expected.tolist()
-        assert entries.tolist() == index[expected].tolist()
-        assert np.allclose(apart, distance.arcsec[expected], atol=1e-6)
-    assert folder.is_dir()
-
-
-def test_catalogues_are_imported_and_matched(tmp_path: Path) -> None:
-    (tmp_path / "three.csv").write_text(" R.A. , Dec ,Source_name, Class\n10.0,20.0,one,BLL\n10.001,20.0,two,FSRQ\n,1,three,\n")
-    made, number = import_catalog(tmp_path / "three.csv", tmp_path / "cat", radius_arcsec=5)
-    assert (made.name, number) == ("three.parquet", 2)
-    frame = pd.DataFrame({"ra": [10.0009, 10.684708, 100.0], "dec": [20.0, 41.268751, 0.0]})
+def test_cross_match_tells_the_nearest_of_all_catalogues(tmp_path: Path) -> None:
+    (tmp_path / "three.csv").write_text("ra,dec,name,class\n10.0,20.0,one,BLL\n10.001,20.0,two,FSRQ\n")
+    (tmp_path / "wide.csv").write_text("ra,dec,name\n10.0009,20.0,cluster\n10.5,20.0,other\n")
+    import_catalog(tmp_path / "three.csv", tmp_path / "cat", radius_arcsec=5)
+    import_catalog(tmp_path / "wide.csv", tmp_path / "cat", radius_arcsec=60)
+    frame = pd.DataFrame({"ra": [10.00091, 10.684708, 100.0, 10.51, np.nan], "dec": [20.0, 41.268751, 0.0, 20.0, 1.0]})
     out = run("xmatch", frame, folder=str(tmp_path / "cat"))
-    assert out["name"].tolist() == ["two", "M31", None]
-    assert out["class"].tolist() == ["FSRQ", "Galaxy", None]
-    assert out["matches"][0] == ["three:FSRQ:two:0.34"]
-    assert out["matches"][2] == []
+    assert out["catalog"].tolist() == ["wide", "bright", None, "wide", None]
+    assert out["name"].tolist() == ["cluster", "M31", None, "other", None]
+    assert out["class"].tolist() == [None, "Galaxy", None, None, None]
+    assert out["distance_arcsec"].round(2).fillna(-1).tolist() == [0.03, 0.01, -1, 33.83, -1]
+    assert out["matches"].tolist() == [["three:FSRQ:two:0.30", "wide::cluster:0.03"], ["bright:Galaxy:M31:0.01"], [], ["wide::other:33.83"], []]
+    only = run("xmatch", frame, folder=str(tmp_path / "cat"), catalogs=["three"], bright=False)
+    assert only["name"].tolist() == ["two", None, None, None, None]
 
 
-def test_sexagesimal_fits_and_votable(tmp_path: Path) -> None:
-    from astropy.table import Table
-
-    table = Table({"RAJ2000": ["00:42:44.33", "01:33:50.9"], "DEJ2000": ["+41:16:07.5", "+30:39:36.6"], "CLASS": ["galaxy", "galaxy"]})
-    table.write(tmp_path / "two.fits")
-    table.write(tmp_path / "two.vot", format="votable")
-    for file in ("two.fits", "two.vot"):
-        import_catalog(tmp_path / file, tmp_path, file.replace(".", "_"), 3)
-        catalog = Catalog.open(tmp_path / f"{file.replace('.', '_')}.parquet")
-        assert catalog.nearest([10.68471], [41.26875])[2][0] < 0.1
-
-
-def test_errors_of_catalogues_say_what_to_do(tmp_path: Path) -> None:
-    (tmp_path / "bad.csv").write_text("x,y\n1,2\n")
-    with pytest.raises(ConfigError, match="no column for ra; the file has x, y; name it with --ra COLUMN"):
-        import_catalog(tmp_path / "bad.csv", tmp_path)
+def test_a_catalogue_that_is_missing_is_named(tmp_path: Path) -> None:
     with pytest.raises(NotFound, match="no catalogue named 'gaia'"):
         run("xmatch", pd.DataFrame({"ra": [1.0], "dec": [1.0]}), folder=str(tmp_path), catalogs=["gaia"])
 
 
-@pytest.mark.parametrize(("file", "rows"), [("gcvs.parquet", 59099), ("spicy.parquet", 117446), ("3hsp.csv", 2013), ("table-4LAC-DR3-h.fits", 3407)])
-def test_real_catalogues(shared: Path, tmp_path: Path, file: str, rows: int) -> None:
-    _, number = import_catalog(shared / "catalogs" / file, tmp_path, "real", 1.5)
-    assert number == rows
+def test_the_template_works() -> None:
+    import importlib.util
+
+    file = data_folder("science_modules") / "_template.py"
+    spec = importlib.util.spec_from_file_location("template", file)
+    assert spec is not None
+    assert spec.loader is not None
+    made = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(made)
+    out = made.Template().process(pd.DataFrame({"lightcurve.mag": [np.array([18.0, np.nan, 17.0]), np.array([18.0]), np.array([])]}))
+    assert out["amplitude_mag"].fillna(-1).tolist() == [0.5, -1, -1]
+    assert out["n_points"].tolist() == [2, 1, 0]
+
+
+def test_the_readme_names_every_module_and_parameter() -> None:
+    text = (data_folder("science_modules") / "README.md").read_text()
+    for name in REGISTRY:
+        assert f"| `{name}` |" in text
+        for parameter in REGISTRY.get(name).parameters():
+            assert f"`{parameter}`" in text, f"{name}.{parameter}"
