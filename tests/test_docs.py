@@ -19,13 +19,8 @@ LAYERS = [
     {"sky", "survey", "schema", "framing", "alert"},
     {"past", "science_module", "science", "adapter", "catalog", "catalog_import", "isolation", "sample", "filters", "filter_function"},
     {"lake", "kafka", "message", "hbase", "history", "ledger"},
-<<<<<<< HEAD
-    {"services", "jobs", "testing", "contract"},
-    {"conversion", "spool", "replay", "simulate", "client", "balance"},
-=======
     {"services", "jobs", "testing"},
-    {"replay", "simulate", "client", "balance", "contract"},
->>>>>>> f31d402 (Science modules: contract on real alerts, adapter, catalogues, history inputs, isolation of a culprit)
+    {"conversion", "spool", "replay", "simulate", "client", "balance", "contract"},
     {"web", "demo"},
     {"cli"},
 ]
