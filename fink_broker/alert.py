@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from fink_broker import framing, sky
+from fink_broker import framing, lean, sky
 from fink_broker.errors import SchemaError
 from fink_broker.survey import NEUTRAL, POINT, Header, Survey
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from fink_broker.schema import SchemaLibrary
 
 AGAIN = "not read in the fast way"  # reason of a packet that fastavro has to look at
+FAST = 3  # most versions that the fast way reads at a time
 MJD_RANGE = (47892, 88069)  # 1990 to 2100
 _ORIGIN = "struct<topic:string,partition:int,offset:bigint,timestamp:bigint>"
 
@@ -27,23 +28,47 @@ class Decoder:
     Rows that cannot be used keep their bytes in `value` and say why in `reason`; both are null for good alerts.
     """
 
-    def __init__(self, survey: Survey, library: SchemaLibrary, headers: Sequence[Header] = ()) -> None:
+    def __init__(self, survey: Survey, library: SchemaLibrary, headers: Sequence[Header] = (), versions: Sequence[str] = ()) -> None:
         self.survey = survey
         self.library = library
-        self.union = json.dumps(library.union(), separators=(",", ":"))
+        self._union = library.union()
+        self.curve = True
+        self._needed: lean.Tree = {}
+        self.lean = ""  # reader's schema of the part of a packet that is needed; empty: all of it
+        # Versions that the fast way reads: those met last. Each is a branch of the plan, which Spark plans anew for every batch.
+        known = {schema.version for schema in library.schemas}
+        self.fast = [name for name in versions if name in known][:FAST] or [library.default.version]
+        self.union = _compact(self._union)
         own = [framing.own_header(schema) for schema in reversed(library.schemas)] if survey.framing == "container" else []
         self.headers = list(dict.fromkeys([*survey.headers, *own, *headers]))
+        self.met: list[str] = []  # versions of the bodies that the last `decode_again` found
+        self.learned: list[Header] = []  # container headers that the last `decode_again` met for the first time
+
+    def need(self, expressions: Iterable[str], lightcurve: bool = True) -> None:
+        """From now on decode only what survey.toml and these expressions over `packet` read; `whole` gives the rest.
+
+        Without `lightcurve` rows have none.
+        """
+        survey, self.curve = self.survey, lightcurve
+        own = [*survey.neutral.values(), *survey.quality.values(), *(f"packet.{path}" for path in survey.cutout_paths.values() if self._ends(path))]
+        tree = lean.needed([*own, *expressions], survey.lightcurve if lightcurve else ())
+        if tree != self._needed:
+            self._needed, self.lean = tree, _compact(lean.pruned(self._union, tree))
 
     def decode(self, records: DataFrame) -> DataFrame:
         """Alert rows of Kafka records (value, topic, partition, offset, timestamp); doubtful ones get `reason` AGAIN.
 
-        Cache them before a `where`: Spark would move the condition below the decoding and copy the decoding into it.
+        After `need` their `packet` has only that much, and `body` the rest. Cache them before a `where`: Spark would move
+        the condition below the decoding and copy the decoding into it.
         """
         located = self._locate(records.selectExpr("value", _origin_sql()))
-        return self._rows(located, AGAIN, f"'{AGAIN}'")
+        return self._rows(located, self.fast, AGAIN, f"'{AGAIN}'")
 
     def decode_again(self, doubtful: DataFrame) -> tuple[DataFrame, DataFrame]:
-        """Read packets (origin, value) with fastavro: alert rows with final reasons, and the bodies found (cached: unpersist them)."""
+        """Read packets (origin, value) with fastavro: alert rows with final reasons, and the bodies found (cached: unpersist them).
+
+        Versions and container headers that it meets are taken into the fast way; see `learned` and `met`.
+        """
         survey, library = self.survey, self.library
 
         def read(parts: Iterator[pd.DataFrame]) -> Iterator[pd.DataFrame]:
@@ -53,7 +78,20 @@ class Decoder:
 
         schema = f"origin {_ORIGIN}, value binary, version string, body binary, fault string, header string"
         located = doubtful.select("origin", "value").mapInPandas(read, schema).cache()  # type: ignore[arg-type]
-        return self._rows(located, "no alert id", "fault"), located
+        met = [(row[0], row[1]) for row in located.select("version", "header").where("version is not null").distinct().collect()]
+        self.met = versions = sorted({version for version, _ in met})
+        self.learned = [header for header in (Header(**json.loads(text)) for _, text in met if text) if header not in self.headers]
+        self.headers.extend(self.learned)
+        if self.survey.framing != "bare":  # a bare body does not say its version: it is tried with the default alone
+            self.fast = list(dict.fromkeys([*versions, *self.fast]))[:FAST]
+        return self._rows(located, versions, "no alert id", "fault"), located
+
+    def whole(self, rows: DataFrame, versions: Sequence[str]) -> DataFrame:
+        """The rows with the complete packet in place of `body`; their bodies are of these versions."""
+        if "body" not in rows.columns:
+            return rows
+        packet = self._packet(versions, self.union, "substring_index(schema, '/', -1)")
+        return rows.withColumn("packet", packet).drop("body")
 
     def derive(self, rows: DataFrame) -> DataFrame:
         """Alert rows anew from rows of the raw table, so that a mended expression needs no new packet."""
@@ -63,26 +101,21 @@ class Decoder:
         )  # fmt: skip
         return self._derive(frame, "no alert id", "'not decoded'")
 
-    def learn(self, located: DataFrame) -> list[Header]:
-        """Take container headers that fastavro met into the fast way; the new ones are returned."""
-        met = [row[0] for row in located.select("header").where("header is not null").distinct().collect()]
-        new = [header for header in (Header(**json.loads(text)) for text in met) if header not in self.headers]
-        self.headers.extend(new)
-        return new
-
     def _locate(self, frame: DataFrame) -> DataFrame:
         """Adds `version` and `body` by comparing bytes; null where the fast way does not apply."""
         if self.survey.framing == "confluent":
-            ids = {schema.confluent_id: schema.version for schema in self.library.schemas}
+            ids = {schema.confluent_id: schema.version for schema in self.library.schemas if schema.version in self.fast}
             version = _case("conv(hex(substring(value, 2, 4)), 16, 10)", {str(key): value for key, value in ids.items()})
             return frame.selectExpr("*", f"if(substring(value, 1, 1) = X'00', {version}, null) version", "substring(value, 6, length(value)) body")
         if self.survey.framing == "bare":
-            default = self.library.schemas[-1] if len(self.library.schemas) == 1 else self.library.default
+            default = self.library.default
             return frame.selectExpr("*", f"'{default.version}' version", "value body")
         whens = " ".join(
-            f"when crc32(substring(value, 1, {h.length})) = {h.crc32} then named_struct('version', '{h.version}', 'at', {h.length})" for h in self.headers
+            f"when crc32(substring(value, 1, {h.length})) = {h.crc32} then named_struct('version', '{h.version}', 'at', {h.length})"
+            for h in self.headers
+            if h.version in self.fast
         )
-        frame = frame.selectExpr("*", f"case {whens} end head")
+        frame = frame.selectExpr("*", f"case {whens or _NO_HEAD} end head")
         frame = frame.selectExpr("*", "cast(conv(hex(substring(value, head.at + 18, 4)), 16, 10) as bigint) size4")
         b0, b1, b2, b3 = (f"(shiftright(size4, {shift}) & 255)" for shift in (24, 16, 8, 0))
         width = f"case when {b0} < 128 then 1 when {b1} < 128 then 2 when {b2} < 128 then 3 else 4 end"
@@ -102,22 +135,35 @@ class Decoder:
             "substring(value, head.at + 18 + width, length(value) - head.at - 33 - width) body",
         )
 
-    def _rows(self, located: DataFrame, no_id: str, no_packet: str) -> DataFrame:
-        """Alert rows of bodies with known versions."""
+    def _rows(self, located: DataFrame, versions: Sequence[str], no_id: str, no_packet: str) -> DataFrame:
+        """Alert rows of bodies of these versions."""
+        from pyspark.sql import functions as F
+
+        frame = located.withColumn("packet", self._packet(versions, self.lean or self.union, "version"))
+        frame = frame.withColumn("exact", self._exact(versions) if no_id == AGAIN else F.lit(True))
+        return self._derive(frame.withColumn("content", F.xxhash64("body")), no_id, no_packet, bool(self.lean))
+
+    def _packet(self, versions: Sequence[str], reader: str, version: str) -> Any:
+        """The column of bodies decoded into a reader's schema, each by its own writer's."""
         from pyspark.sql import functions as F
         from pyspark.sql.avro.functions import from_avro
 
-        packet = F.lit(None)
+        packet = from_avro(F.lit(None).cast("binary"), reader)  # a null of the right type
         for schema in self.library.schemas:
-            options = {"mode": "PERMISSIVE", "avroSchema": self.union}
-            packet = F.when(F.col("version") == schema.version, from_avro("body", schema.text(), options)).otherwise(packet)
-        frame = located.withColumn("packet", packet)
-        frame = frame.withColumn("exact", self._exact() if no_id == AGAIN else F.lit(True))
-        return self._derive(frame.withColumn("content", F.xxhash64("body")), no_id, no_packet)
+            if schema.version in versions:
+                options = {"mode": "PERMISSIVE", "avroSchema": reader}
+                packet = F.when(F.expr(version) == schema.version, from_avro("body", schema.text(), options)).otherwise(packet)
+        return packet
 
-    def _derive(self, frame: DataFrame, no_id: str, no_packet: str) -> DataFrame:
+    def _ends(self, path: str) -> bool:
+        """Whether a packet ends with the field that this path lies in."""
+        return any(path.split(".")[0] == schema.json["fields"][-1]["name"] for schema in self.library.schemas)
+
+    def _derive(self, frame: DataFrame, no_id: str, no_packet: str, keep_body: bool = False) -> DataFrame:
         """Neutral columns, light curve and the rules, from `packet`."""
+        body = ["body"] if keep_body else []
         frame = frame.selectExpr(
+            *body,
             "origin",
             "value",
             "version",
@@ -125,7 +171,7 @@ class Decoder:
             "packet",
             "exact",
             f"{no_packet} fault",
-            f"{self._lightcurve()} points",
+            *([f"{self._lightcurve()} points"] if self.curve else []),
             *self._neutral(),
         ).selectExpr("*", *self._derived())
         reason = f"""case when version is null then coalesce(fault, '{no_id}')
@@ -134,27 +180,31 @@ class Decoder:
             then concat('position off the sky: ra ', coalesce(ra, 'null'), ', dec ', coalesce(dec, 'null'))
             when mjd is null or isnan(mjd) or not (mjd between {MJD_RANGE[0]} and {MJD_RANGE[1]})
             then concat('time outside 1990 to 2100: mjd ', coalesce(mjd, 'null')) end"""
-        lightcurve = ", ".join(f"'{name}', points.{name}" for name in ("mjd", *(n for n in POINT if n != "time")))
-        frame = frame.selectExpr("*", f"{reason} reason", f"named_struct({lightcurve}) lightcurve")
+        points = ", ".join(f"'{name}', points.{name}" for name in ("mjd", *(n for n in POINT if n != "time")))
+        curve = ["lightcurve"] if self.curve else []
+        frame = frame.selectExpr("*", f"{reason} reason", *(f"named_struct({points}) {name}" for name in curve))
         return frame.selectExpr(
+            *(f"if(reason is null, {name}, null) {name}" for name in body),
             "origin",
             f"'{self.survey.name}' survey",
             f"concat('{self.survey.name}/', version) schema",
             "packet",
             *_NEUTRAL_OUT,
-            "lightcurve",
+            *curve,
             "reason",
             "if(reason is null, null, value) value",
             "content",
         )
 
-    def _exact(self) -> Any:
+    def _exact(self, versions: Sequence[str]) -> Any:
         """Whether a body was decoded to its last byte: its end is the last field's, else it encodes back to its length."""
         from pyspark.sql import functions as F
         from pyspark.sql.avro.functions import from_avro, to_avro
 
         exact = F.lit(False)
         for schema in self.library.schemas:
+            if schema.version not in versions:
+                continue
             last = schema.json["fields"][-1]["name"]
             again = F.length(to_avro(from_avro("body", schema.text(), {"mode": "PERMISSIVE"}), schema.text())) == F.length("body")
             tails = [path for path in self.survey.cutout_paths.values() if path.split(".")[0] == last]
@@ -204,6 +254,13 @@ class Decoder:
 _NEUTRAL_OUT = ("alert_id", "object_id", "ss_object_id", "ra", "dec", "mjd", "night", "healpix", "band", "flux", "flux_err", "mag",
                 "mag_err", "snr", "reliability", "quality", "first_mjd", "n_detections", "ss_distance_arcsec",
                 "neighbour_distance_arcsec", "neighbour_star_score", "public")  # fmt: skip
+
+
+_NO_HEAD = "when false then named_struct('version', '', 'at', 0)"
+
+
+def _compact(schema: Any) -> str:
+    return json.dumps(schema, separators=(",", ":"))
 
 
 def _finite(value: str) -> str:

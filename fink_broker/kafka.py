@@ -118,6 +118,26 @@ def start_offsets(settings: Settings, names: Iterable[str], cluster: Cluster = "
     return _offsets(settings, names, cluster, -2)
 
 
+def offsets_at(settings: Settings, names: Iterable[str], seconds: float) -> dict[str, dict[int, int]]:
+    """Offset of the first record at or after a time [s since 1970] of each partition of the input; its end where there is none."""
+    ends = end_offsets(settings, names)
+    found = _offsets(settings, list(ends), "input", int(seconds * 1000))
+    return {name: {part: offset if offset >= 0 else ends[name][part] for part, offset in parts.items()} for name, parts in found.items()}
+
+
+def timestamp_at(settings: Settings, topic: str, partition: int, offset: int) -> float:
+    """Kafka time [s since 1970] of the first record of the input at or after an offset; now when there is none."""
+    from confluent_kafka import Consumer, TopicPartition
+
+    consumer = Consumer({**client_config(settings), "group.id": "fink-times", "enable.auto.commit": False})
+    try:
+        consumer.assign([TopicPartition(topic, partition, offset)])
+        record = consumer.poll(2.0)
+        return time.time() if record is None or record.error() else record.timestamp()[1] / 1000
+    finally:
+        consumer.close()
+
+
 def _offsets(settings: Settings, names: Iterable[str], cluster: Cluster, when: int) -> dict[str, dict[int, int]]:
     from confluent_kafka import TopicPartition
     from confluent_kafka.admin import OffsetSpec  # type: ignore[attr-defined]
@@ -209,11 +229,10 @@ def quarantine_topic(survey: str) -> str:
 
 def publish_quarantine(frame: DataFrame, survey: str, settings: Settings) -> None:
     """Write bad packets (origin, reason, value) as they came, with origin and reason as headers."""
-    topic = quarantine_topic(survey)
-    ensure_topics(settings, [topic])
     origin = "concat_ws('|', origin.topic, origin.partition, origin.offset, origin.timestamp)"
     facts = {"origin": origin, "reason": "reason"}
     structs = ", ".join(f"named_struct('key', '{name}', 'value', cast({sql} as binary))" for name, sql in facts.items())
+    topic = quarantine_topic(survey)
     publish(frame.selectExpr(f"'{topic}' topic", f"cast({origin} as binary) key", "value", f"array({structs}) headers"), settings)
 
 

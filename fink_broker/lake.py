@@ -6,6 +6,7 @@ Files are staged in LAKE/_staging and renamed into place, so that a reader which
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
@@ -21,7 +22,10 @@ if TYPE_CHECKING:
     from fink_broker.settings import Settings
 
 log = Logger("lake")
+# Stamps do not compress and hardly any number comes twice: harder trying costs half of the writer's time and saves 3 % of the bytes.
+WRITER = {"parquet.compression.codec.zstd.level": "1", "parquet.enable.dictionary": "false"}
 TABLES = ("raw", "science", "quarantine")
+_RANDOM = re.compile(r"(?<=-\d{5})-[0-9a-f-]{36}|\.c000|\.(?:zstd|snappy|lz4raw|lz4)(?=$|\.)")  # Spark's random part of a file's name
 
 
 class Lake:
@@ -45,26 +49,30 @@ class Lake:
             frame.write.mode("overwrite")
             .option("mapreduce.output.basename", prefix)
             .option("compression", "uncompressed" if self.codec == "none" else self.codec)
+            .options(**WRITER)
             .partitionBy(*partitions)
             .parquet(str(staged))
         )
         return staged
 
-    def commit(self, staged: Path, name: str, replace: str = "") -> list[Path]:
-        """Move the staged files of one table into place, removing files of prefix `replace` first; returns the new files."""
-        if replace:
-            self.remove(name, replace)
+    def commit(self, staged: Path, name: str, label: str = "") -> list[Path]:
+        """Move the staged files of one table into place; returns the new files.
+
+        Their names are the batch's prefix, the number of the task and a label, so that a batch which runs again puts the same
+        rows into files of the same names: no reader, and no stream that has seen a file, meets them twice.
+        """
         placed = []
         for file in sorted(staged.rglob("*.parquet")):
-            target = self.table(name) / file.relative_to(staged)
+            target = self.table(name) / file.relative_to(staged).parent / f"{_RANDOM.sub('', file.name.removesuffix('.parquet'))}{label}.parquet"
             target.parent.mkdir(parents=True, exist_ok=True)
             placed.append(file.rename(target))
         shutil.rmtree(staged, ignore_errors=True)
         return placed
 
-    def remove(self, name: str, prefix: str) -> int:
-        """Remove the files that a batch left behind before it ran again; returns how many there were."""
-        found = list(self.table(name).glob(f"survey=*/night=*/{prefix}-*.parquet"))
+    def remove(self, name: str, prefix: str, but: Iterable[Path] = ()) -> int:
+        """Remove files that a batch left behind before it ran again, but not these; returns how many there were."""
+        kept = set(but)
+        found = [file for file in self.table(name).glob(f"survey=*/night=*/{prefix}-*.parquet") if file not in kept]
         for file in found:
             file.unlink(missing_ok=True)
         return len(found)
@@ -79,16 +87,16 @@ class Lake:
         paths = [f"{folder}/survey={survey}/night={night}" for night in (nights or self.nights(name, survey))]
         return spark.read.option("basePath", str(folder)).option("mergeSchema", "true").parquet(*paths)
 
-    def scan(self, name: str, survey: str, columns: list[str]) -> pa.Table:
-        """Some columns of a whole table without Spark, as Arrow; dotted names reach into structs."""
+    def scan(self, name: str, survey: str, columns: list[str], night: int | None = None) -> pa.Table:
+        """Some columns of a table, or one night of it, without Spark, as Arrow; dotted names reach into structs."""
         import pyarrow as pa
         import pyarrow.parquet as pq
 
         parts = []
-        for file in sorted(self.table(name).glob(f"survey={survey}/night=*/*.parquet")):
+        for file in sorted(self.table(name).glob(f"survey={survey}/night={night or '*'}/*.parquet")):
             read = pq.ParquetFile(file).read(columns=columns)
             parts.append(read.append_column("night", pa.array([int(file.parent.name[6:])] * read.num_rows, pa.int32())))
-        return pa.concat_tables(parts, promote_options="permissive") if parts else pa.table({})
+        return pa.concat_tables(parts, promote_options="permissive") if parts else pa.table({name: pa.nulls(0) for name in columns})
 
     def warn_of_space(self) -> None:
         """Log a warning when the disk of the lake is nearly full."""

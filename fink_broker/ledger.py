@@ -30,9 +30,79 @@ class Entry:
     indexed: int = 0
     published: dict[str, int] = field(default_factory=dict)  # by topic
     failed_modules: dict[str, int] = field(default_factory=dict)
-    nights: dict[str, int] = field(default_factory=dict)
+    nights: dict[str, int] = field(default_factory=dict)  # rows that came out, by night
+    by_night: dict[str, dict[str, int]] = field(default_factory=dict)  # night -> STAGE or STAGE/NAME -> alerts, see STAGES
     positions: dict[str, dict[str, list[int]]] = field(default_factory=dict)  # topic -> partition -> [first, last]
     stages: dict[str, float] = field(default_factory=dict)  # seconds
+
+
+# What is counted for a night, by the jobs that count it. The numbers of a night balance when
+# received = duplicate + quarantined + raw, and raw = science = indexed.
+STAGES = {
+    "received": ("ingest",),
+    "duplicate": ("ingest",),
+    "quarantined": ("ingest",),  # quarantined/REASON
+    "raw": ("ingest",),
+    "science": ("live", "enrich"),
+    "indexed": ("live", "index"),
+    "matched": ("live", "distribute"),  # alerts that at least one filter chose
+    "published": ("live", "distribute"),  # published/TOPIC, messages
+    "failed": ("live", "enrich"),  # failed/MODULE
+}
+
+
+@dataclass(frozen=True)
+class Night:
+    """The sums of one survey and night."""
+
+    survey: str
+    night: str
+    received: int = 0
+    duplicate: int = 0
+    quarantined: dict[str, int] = field(default_factory=dict)
+    raw: int = 0
+    science: int = 0
+    indexed: int = 0
+    matched: int = 0
+    published: dict[str, int] = field(default_factory=dict)
+    failed: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def differs(self) -> dict[str, int]:
+        """Which sums do not balance, and by how many alerts (positive: still to come, or lost)."""
+        found = {
+            "raw": self.received - self.duplicate - sum(self.quarantined.values()) - self.raw,
+            "science": self.raw - self.science,
+            "indexed": self.science - self.indexed,
+        }
+        return {stage: number for stage, number in found.items() if number}
+
+    @property
+    def completeness(self) -> float:
+        """Share of the usable alerts received that every store holds."""
+        usable = self.received - self.duplicate - sum(self.quarantined.values())
+        return min(self.raw, self.science, self.indexed) / usable if usable else 1.0
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {**asdict(self), "differs": self.differs, "balanced": not self.differs, "completeness": self.completeness}
+
+
+def nights(entries: Iterable[Entry]) -> list[Night]:
+    """The sums by survey and night, newest night first."""
+    sums: dict[tuple[str, str], dict[str, int]] = defaultdict(lambda: defaultdict(int))
+    for entry in entries:
+        for night, counts in entry.by_night.items():
+            for name, number in counts.items():
+                if entry.job in STAGES[name.partition("/")[0]]:
+                    sums[entry.survey, night][name] += number
+    found = []
+    for (survey, night), counts in sorted(sums.items(), key=lambda item: (item[0][1], item[0][0]), reverse=True):
+        facts: dict[str, Any] = {stage: counts.get(stage, 0) for stage in STAGES if stage not in ("quarantined", "published", "failed")}
+        for stage in ("quarantined", "published", "failed"):
+            facts[stage] = {name.partition("/")[2]: n for name, n in sorted(counts.items()) if name.startswith(f"{stage}/")}
+        found.append(Night(survey, night, **facts))
+    return found
 
 
 class Ledger:

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from fink_broker import kafka
 from fink_broker.errors import FilterError
 from fink_broker.filters import Filter, topic_name, understood
 
@@ -16,7 +15,6 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame
     from pyspark.sql.types import DataType, StructType
 
-    from fink_broker.settings import Settings
     from fink_broker.survey import Survey
 
 # Neutral columns of an alert row that a message carries in its struct `neutral`.
@@ -50,13 +48,15 @@ def message(
     frame: DataFrame,
     survey: Survey,
     filters: Sequence[Filter],
-    settings: Settings | None = None,
+    partitions: Mapping[str, int] | None = None,
     marks: Mapping[str, str] | None = None,
+    narrow: bool = False,
 ) -> DataFrame:
     """Kafka rows (topic, partition, key, value, headers) of the alerts that filters chose (column `topics`).
 
-    Each object's messages stay in one partition of a topic, in order of time (as many partitions as the
-    topics have, so they must exist; one without settings). `marks` are headers of every message: checkpoint, batch.
+    Each object's messages stay in one partition of a topic, in order of time; `partitions` says how many each topic has
+    (one where it does not). `narrow`: the rows stand in that order already, so nothing is shuffled. `marks` are headers of
+    every message: checkpoint, batch.
     """
     made = [(shape, [topic_name(rule, survey.name) for rule in shape.filters]) for shape in shapes(filters)]
     if not made:
@@ -70,7 +70,7 @@ def message(
         keys[_texts(names)] = f"cast('{key}' as binary)"
         values[_texts(names)] = (f"_value{place}", value)
     versions = {topic_name(rule, survey.name): rule.version for rule in filters}
-    counts = kafka.partitions(settings, versions) if settings else {}
+    counts = {topic: (partitions or {}).get(topic, 1) for topic in versions}
     count = str(max(counts.values(), default=1)) if len(set(counts.values())) <= 1 else f"{_map(counts)}[topic]"
     facts = {
         **{name: f"'{value}'" for name, value in (marks or {}).items()},
@@ -87,7 +87,8 @@ def message(
     value = _by_topic({topics: name for topics, (name, _) in values.items()})
     rows = rows.where(f"topic in ({', '.join(values)})")
     rows = rows.selectExpr("topic", f"cast(pmod(_who, {count}) as int) partition", f"{value} value", *kept)
-    rows = rows.repartition("topic", "partition").sortWithinPartitions("topic", "partition", "mjd", "alert_id")
+    if not narrow:
+        rows = rows.repartition("topic", "partition").sortWithinPartitions("topic", "partition", "mjd", "alert_id")
     # the key comes after the shuffle: it is as large as a small alert
     return rows.selectExpr("topic", "partition", f"{_by_topic(keys)} key", "value", f"array({headers}) headers")
 

@@ -6,10 +6,11 @@ import difflib
 import json
 import os
 import tomllib
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from fink_broker.errors import ConfigError
@@ -58,9 +59,19 @@ class IngestSettings(Section):
 
     trigger_seconds: float = Field(0.0, ge=0, description="least time between two batches [s]; 0: as soon as possible")
     max_offsets_per_trigger: int = Field(5000, ge=1, description="most alerts in one batch")
-    starting_offsets: Literal["earliest", "latest"] = Field("earliest", description="where a new checkpoint starts")
+    starting_offsets: str = Field("earliest", description="where a new checkpoint starts: earliest, latest or a time (2026-11-20T03:00:00, UTC)")
     duplicate_days: float = Field(8.0, ge=0, description="the same alert id within this time is a duplicate [d]")
     on_bad_alert: Literal["quarantine", "fail"] = Field("quarantine", description="what a bad packet does")
+
+    @field_validator("starting_offsets")
+    @classmethod
+    def _place(cls, value: str) -> str:
+        if value not in ("earliest", "latest"):
+            try:
+                datetime.fromisoformat(value)
+            except ValueError:
+                raise ValueError("expected earliest, latest or a time such as 2026-11-20T03:00:00") from None
+        return value
 
 
 class LakeSettings(Section):

@@ -16,7 +16,7 @@ README = (ROOT / "README.md").read_text()
 # A file imports only what stands in its own layer or above.
 LAYERS = [
     {"errors", "settings", "log", "retry"},
-    {"sky", "survey", "schema", "framing", "alert"},
+    {"sky", "survey", "schema", "framing", "lean", "alert"},
     {"past", "science_module", "science", "adapter", "catalog", "catalog_import", "isolation", "sample", "filters", "filter_function"},
     {"lake", "kafka", "message", "hbase", "history", "ledger"},
     {"services", "jobs", "testing"},

@@ -13,12 +13,15 @@ from typing import TYPE_CHECKING, Any
 
 from fink_broker import log as logs
 from fink_broker.errors import FinkError, StoreError
+from fink_broker.jobs.fan_out import FanOut
+from fink_broker.jobs.ingest import Ingest
 from fink_broker.jobs.job import Job, one_line
 from fink_broker.jobs.plans import plan
 from fink_broker.jobs.session import session
 from fink_broker.settings import Settings, load
 
 if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
     from pyspark.sql.streaming.query import StreamingQuery
 
 log = logs.Logger("runner")
@@ -35,16 +38,23 @@ class Watched:
     next_start: float = 0.0
 
 
+def make_job(spark: SparkSession, settings: Settings, name: str, survey: str) -> Job:
+    """The job of that name for one survey; ConfigError for an unknown one."""
+    made = plan(name)
+    return (Ingest if made.sinks == ("raw",) else FanOut)(spark, settings, made, survey)
+
+
 class Runner:
     """Several jobs in one Spark session, until they are told to stop or one of them gives up."""
 
     def __init__(self, settings: Settings, jobs: Sequence[str], surveys: Sequence[str]) -> None:
         self.settings = settings
-        plans = [plan(name) for name in jobs]
+        for name in jobs:
+            plan(name)
         self.stop_asked = False
         self.failed: list[Watched] = []
         self.spark = session(settings, "-".join(jobs))
-        self.watched = [Watched(Job(self.spark, settings, one, survey)) for one in plans for survey in surveys]
+        self.watched = [Watched(make_job(self.spark, settings, name, survey)) for name in jobs for survey in surveys]
 
     def run(self) -> int:
         """Run until SIGTERM or SIGINT; exit status 0, or 1 when a job gave up."""

@@ -20,20 +20,20 @@ FETCH = {"kafka.max.partition.fetch.bytes": str(64 << 20), "kafka.fetch.max.byte
 RECORD = "value binary, topic string, partition int, offset bigint, timestamp timestamp"
 
 
-def stream(job: Job) -> DataFrame:
-    """The streaming frame that a job reads."""
+def stream(job: Job, offsets: str = "") -> DataFrame:
+    """The streaming frame that a job reads; `offsets` is where a new checkpoint starts in Kafka."""
     if job.plan.source == "kafka":
-        return _kafka(job)
+        return _kafka(job, offsets)
     return _table(job, job.plan.source)
 
 
-def _kafka(job: Job) -> DataFrame:
+def _kafka(job: Job, offsets: str) -> DataFrame:
     ingest = job.settings.ingest
     options = {
         **kafka.spark_options(job.settings),
         **FETCH,
         "subscribePattern": f"^(?:{job.survey.topic_pattern})$",  # Spark looks for it anywhere in the name
-        "startingOffsets": ingest.starting_offsets,
+        "startingOffsets": offsets or "earliest",  # of no consequence where there is a checkpoint
         "maxOffsetsPerTrigger": str(ingest.max_offsets_per_trigger),
         "failOnDataLoss": "true",
     }
@@ -56,7 +56,8 @@ def table_schema(job: Job, name: str) -> StructType:
     frame = job.decoder.decode(job.spark.createDataFrame([], RECORD))
     if name == "raw":
         return frame.drop("lightcurve").schema
-    return steps.enrich(frame, steps.science_chain(job.settings, job.survey.name), job.survey).drop("reason", "value").schema
+    enriched = steps.enrich(frame, steps.science_chain(job.settings, job.survey.name), job.survey).drop("reason", "value")
+    return enriched.selectExpr("*", "cast(null as array<string>) topics").schema
 
 
 def positions_frame(job: Job, positions: pd.DataFrame) -> DataFrame:

@@ -33,7 +33,7 @@ def enrich(frame: "DataFrame", chain: "Chain", survey: Survey) -> "DataFrame":
     from pyspark.sql import functions as F
 
     if not chain.fields:
-        return frame.withColumn("provenance", _map(chain.provenance))
+        return frame.select("*", _provenance(chain))
     columns = list(chain.columns)
     modules = list(chain.conditions)
     usable = "reason is null and " if "reason" in frame.columns else ""
@@ -48,13 +48,19 @@ def enrich(frame: "DataFrame", chain: "Chain", survey: Survey) -> "DataFrame":
     from pyspark.sql.pandas.functions import pandas_udf
 
     computed = pandas_udf(run, returnType=flat)(inputs, selected)  # type: ignore[call-overload]
-    frame = frame.withColumn("_science", computed)
     grouped: dict[str, list[Any]] = {}
     for module, name, _ in chain.fields:
         grouped.setdefault(module, []).append(F.col(f"_science.`{module}.{name}`").alias(name))
-    for module, fields in grouped.items():
-        frame = frame.withColumn(module, F.struct(*fields))
-    return frame.withColumn("provenance", _map(chain.provenance)).drop("_science")
+    structs = [F.struct(*fields).alias(module) for module, fields in grouped.items()]
+    return frame.select("*", computed.alias("_science")).select(*frame.columns, *structs, _provenance(chain))
+
+
+def reads(chain: "Chain", survey: Survey) -> list[str]:
+    """Expressions over the packet that the modules' inputs and conditions are."""
+    cutouts = [
+        survey.cutouts[name.removeprefix("cutout_")] for name in chain.columns if name.startswith("cutout_") and name.removeprefix("cutout_") in survey.cutouts
+    ]
+    return [*chain.columns, *chain.conditions.values(), *cutouts]
 
 
 def column(name: str, survey: Survey) -> Any:
@@ -66,7 +72,9 @@ def column(name: str, survey: Survey) -> Any:
     return F.col(name)
 
 
-def _map(values: dict[str, str]) -> Any:
+def _provenance(chain: "Chain") -> Any:
+    """What the results of a row were made with: versions of broker and modules, and the packet's schema."""
     from pyspark.sql import functions as F
 
-    return F.create_map(*(F.lit(part) for pair in sorted(values.items()) for part in pair))
+    made = [F.lit(part) for pair in sorted(chain.provenance.items()) for part in pair]
+    return F.create_map(*made, F.lit("schema"), F.col("schema")).alias("provenance")

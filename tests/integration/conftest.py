@@ -11,7 +11,7 @@ import pytest
 
 from fink_broker.balance import Spans
 from fink_broker.jobs.job import Job
-from fink_broker.jobs.plans import plan
+from fink_broker.jobs.runner import make_job
 from fink_broker.ledger import Ledger
 from fink_broker.replay import Packet
 from fink_broker.settings import Settings
@@ -39,7 +39,7 @@ def started(settings: Settings, spark: SparkSession) -> Iterator[Start]:
 
     def start(name: str, survey: str) -> Job:
         if (name, survey) not in running:
-            job = Job(spark, settings, plan(name), survey)
+            job = make_job(spark, settings, name, survey)
             running[name, survey] = job, job.start()
         return running[name, survey][0]
 

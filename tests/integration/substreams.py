@@ -56,8 +56,8 @@ def published(spark: SparkSession, settings: Settings, name: str, number: int = 
         Filter(f"{mark}_lite", "half, without cutouts", where="pmod(xxhash64(alert_id), 2) = 0", cutouts=False),
     ]
     topics = {topic_name(rule, name): rule for rule in rules}
-    kafka.ensure_topics(settings, topics)
-    made = message(route(rows, rules, survey), survey, rules, settings, {"checkpoint": mark, "batch": "0"})
+    partitions = kafka.ensure_topics(settings, topics)
+    made = message(route(rows, rules, survey), survey, rules, partitions, {"checkpoint": mark, "batch": "0"})
     kafka.publish(made, settings)
     return Substreams(survey, {alert.alert_id: alert for alert in alerts}, topics, rows)
 

@@ -44,7 +44,7 @@ def both(spark: SparkSession, survey: str, values: list[bytes]) -> tuple[dict[in
     again, located = one.decode_again(fast.where(f"reason = '{AGAIN}'"))
     rows = [row.asDict(recursive=True) for row in fast.where(f"reason is null or reason <> '{AGAIN}'").unionByName(again).collect()]
     assert len(rows) == len(values)
-    one.learn(located)
+    located.unpersist()
     good = {row["origin"]["offset"]: row for row in rows if row["reason"] is None}
     bad = {row["origin"]["offset"]: (row["reason"], bytes(row["value"])) for row in rows if row["reason"]}
     for place, (_, value) in bad.items():

@@ -14,8 +14,7 @@ import pytest
 
 from fink_broker.balance import balance
 from fink_broker.history import History
-from fink_broker.jobs.job import Job
-from fink_broker.jobs.plans import plan
+from fink_broker.jobs.runner import make_job
 from fink_broker.replay import Packet
 from fink_broker.settings import Settings
 from fink_broker.simulate import send
@@ -108,7 +107,7 @@ def test_enrich_from_the_raw_table_gives_what_live_gave(settings: Settings, spar
     apart = settings.home / f"apart-{uuid.uuid4().hex[:6]}"
     shutil.copytree(Path(settings.lake_path) / "raw", apart / "lake" / "raw")
     other = settings.model_copy(update={"broker": settings.broker.model_copy(update={"home": apart})})
-    job = Job(spark, other, plan("enrich"), "ztf")
+    job = make_job(spark, other, "enrich", "ztf")
     query = job.start()
     query.processAllAvailable()
     query.stop()

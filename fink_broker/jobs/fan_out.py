@@ -1,0 +1,214 @@
+"""Jobs `live`, `enrich`, `distribute` and `index`: a batch is enriched once, kept in memory, and fanned out to its sinks."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import reduce
+from typing import TYPE_CHECKING, Any
+
+from fink_broker import filter_function, hbase, kafka, message
+from fink_broker.alert import AGAIN, Decoder
+from fink_broker.filters import Filter, FilterSet, failing, route, topic_name
+from fink_broker.jobs import attempt, sources, steps
+from fink_broker.jobs.job import Batch, Job
+from fink_broker.jobs.plans import Plan
+from fink_broker.ledger import positions
+from fink_broker.settings import Settings
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from pyspark.sql import DataFrame, SparkSession
+    from pyspark.sql.streaming.query import StreamingQuery
+    from pyspark.sql.types import StructType
+
+
+class FanOut(Job):
+    """Alerts with their new columns to topics, HBase and the science table."""
+
+    def __init__(self, spark: SparkSession, settings: Settings, plan: Plan, survey: str) -> None:
+        super().__init__(spark, settings, plan, survey)
+        self.chain = steps.science_chain(settings, survey) if "science" in plan.steps else None
+        self.filters = FilterSet(settings.filters_path, survey, settings) if "route" in plan.steps else None
+        self.failures = filter_function.counter(spark) if self.filters else None
+        self.attempts = attempt.Attempts(self.checkpoint / "attempts")
+        self._suspended: set[tuple[str, str]] = set()  # name and version of filters that made a batch fail
+        self._partitions: dict[str, int] = {}  # of topics that are known to exist
+        self._before: attempt.Published | None = None  # what the topics hold from before the checkpoint was lost
+        self._layout: StructType | None = None
+        self._pool = ThreadPoolExecutor(2, thread_name_prefix=self.name)
+
+    tables = ("science",)
+
+    def start(self) -> StreamingQuery:
+        """Start the query, with HBase's tables made and nothing taken as known of the topics."""
+        self._partitions, self._before = {}, None
+        if "hbase" in self.plan.sinks:
+            hbase.create_tables(self.settings)
+        return super().start()
+
+    def run(self, records: DataFrame, batch: Batch) -> dict[str, Any]:
+        """Enrich and route in one pass that fills the cache; then topics, then HBase and the lake side by side."""
+        earlier = self.attempts.read(batch.number) if batch.first and self.filters else None
+        rules = self._rules(earlier)
+        with batch.timed("science"):
+            frame = self._add(self.rows(records), rules).persist()
+            parts, facts = [(frame, [*self.decoder.fast])], self._facts(frame)
+            if (facts["reason"] == AGAIN).any():
+                again, located = self.decoder.decode_again(frame.where(f"reason = '{AGAIN}'"))
+                again = self._add(again, rules).persist()
+                parts.append((again, self.decoder.met))
+                facts = _concat([facts[facts["reason"] != AGAIN], self._facts(again)])
+                located.unpersist()
+                self.remember()
+        try:
+            drop = self.duplicates(facts, batch)
+            good = facts[facts["reason"].isna() & ~facts.index.isin(drop)]
+            alerts = Alerts([(self.without(part.where("reason is null"), facts.loc[list(drop)]), versions) for part, versions in parts], self.decoder)
+            if len(good):
+                self._sinks(alerts, good, batch, rules, earlier)
+        finally:
+            for part, _ in parts:
+                part.unpersist()
+        failed = {str(name)[6:]: int(good[name].sum()) for name in map(str, good.columns) if name.startswith("error_") and good[name].any()}
+        return {**self.counts(facts, good, batch), "failed_modules": failed, "by_night": self._by_night(good)}
+
+    def blame(self, records: DataFrame, times: int) -> None:
+        """Suspend the filters that cannot be evaluated on the batch's alerts; then look for packets at fault."""
+        if self.filters is not None:
+            with contextlib.suppress(Exception):
+                frame = self.rows(records)
+                frame = steps.enrich(frame, self.chain, self.survey) if self.chain else frame
+                for rule in self.filters.filters:
+                    if why := failing(frame, [rule], self.survey).get(rule.name):
+                        self._suspended.add((rule.name, rule.version))
+                        self.filters.suspend(rule.name, why)
+        super().blame(records, times)
+
+    def _by_night(self, good: pd.DataFrame) -> dict[str, dict[str, int]]:
+        """What was done with the alerts of each night."""
+        found: dict[str, dict[str, int]] = {}
+        for night, rows in good.groupby("night"):
+            counts = found.setdefault(str(night), {})
+            counts |= {stage: len(rows) for sink, stage in (("science", "science"), ("hbase", "indexed")) if sink in self.plan.sinks}
+            if "topics" in self.plan.sinks:
+                counts["matched"] = int((rows["topics"].map(len) > 0).sum())
+                counts |= {f"published/{topic}": int(n) for topic, n in rows["topics"].explode().dropna().value_counts().items()}
+            counts |= {f"failed/{name[6:]}": int(rows[name].sum()) for name in map(str, rows.columns) if name.startswith("error_") and rows[name].any()}
+        return found
+
+    def _rules(self, earlier: attempt.Attempt | None) -> list[Filter]:
+        """The filters of this batch; the decoder is told what they and the modules read of a packet."""
+        rules: list[Filter] = []
+        texts = steps.reads(self.chain, self.survey) if self.chain else []
+        if self.filters is not None:
+            if self._layout is None:
+                whole = Decoder(self.survey, self.library).decode(self.spark.createDataFrame([], sources.RECORD)).drop("value")
+                self._layout = (steps.enrich(whole, self.chain, self.survey) if self.chain else whole).schema
+            rules = self.filters.current(self._layout)
+            if earlier:  # the same filters as at the first attempt, so that it chooses the same alerts
+                rules = [rule for rule in earlier.filters if (rule.name, rule.version) not in self._suspended]
+            for rule in rules:
+                texts += [rule.where] if rule.where else filter_function.bind(rule, self._layout, self.survey).values()
+        if self.plan.source == "kafka":
+            self.decoder.need(texts)
+        return rules
+
+    def _add(self, frame: DataFrame, rules: list[Filter]) -> DataFrame:
+        if self.chain:
+            frame = steps.enrich(frame, self.chain, self.survey)
+        return route(frame, rules, self.survey, self.failures) if self.filters else frame
+
+    def _sinks(self, alerts: Alerts, good: pd.DataFrame, batch: Batch, rules: list[Filter], earlier: attempt.Attempt | None) -> None:
+        if "topics" in self.plan.sinks:
+            with batch.timed("publish"):
+                batch.counts["published"] = self._publish(alerts, good, batch, rules, earlier)
+        rest = {"hbase": self._to_hbase, "science": self._to_science}
+        for future in [self._pool.submit(rest[sink], alerts, good, batch) for sink in self.plan.sinks if sink in rest]:
+            future.result()
+
+    def _publish(self, alerts: Alerts, good: pd.DataFrame, batch: Batch, rules: list[Filter], earlier: attempt.Attempt | None) -> dict[str, int]:
+        counts: dict[str, int] = {str(topic): int(n) for topic, n in good["topics"].explode().dropna().value_counts().items()}
+        if not counts:
+            return counts
+        if new := [topic for topic in sorted(counts) if topic not in self._partitions]:
+            self._partitions |= kafka.ensure_topics(self.settings, new)
+        marks = {"checkpoint": self.checkpoint_id, "batch": str(batch.number)}
+        done = self._already(good, rules, earlier, marks)
+        if earlier is None:
+            self.attempts.write(batch.number, rules, self.chain.provenance if self.chain else {})
+        narrow = len(alerts.parts) == 1 and not done and _in_order(good)
+        rows = alerts.whole(lambda part: attempt.without_published(part, done).where("size(topics) > 0"))
+        sent = [rule for rule in rules if topic_name(rule, self.survey.name) in counts]
+        kafka.publish(message.message(rows, self.survey, sent, self._partitions, marks, narrow), self.settings)
+        return counts
+
+    def _already(self, good: pd.DataFrame, rules: list[Filter], earlier: attempt.Attempt | None, marks: dict[str, str]) -> attempt.Published:
+        """What the topics hold of this batch: from an attempt that was cut off, or from before the checkpoint was lost."""
+        topics = [topic_name(rule, self.survey.name) for rule in rules]
+        done: attempt.Published = attempt.published(self.settings, topics, earlier.time, marks) if earlier else {}
+        if self.recovery and self.recovery.covers(positions(_places(good))):
+            if self._before is None:
+                self._before = attempt.published(self.settings, topics, self.recovery.since)
+            for place in _places(good):
+                if place in self._before:
+                    done.setdefault(place, []).extend(self._before[place])
+        return done
+
+    def _to_hbase(self, alerts: Alerts, good: pd.DataFrame, batch: Batch) -> None:
+        del good
+        with batch.timed("index"):
+            batch.counts["indexed"] = hbase.write(self.settings, hbase.index_rows(alerts.lean(), lake_prefix=batch.prefix))
+
+    def _to_science(self, alerts: Alerts, good: pd.DataFrame, batch: Batch) -> None:
+        with batch.timed("store"):
+            kept = alerts.whole(lambda part: self.without(part, self.held(good))).drop("reason", "value")
+            if not self.filters:  # the table has the same columns whichever job writes it
+                kept = kept.selectExpr("*", "cast(null as array<string>) topics")
+            placed = self.lake.commit(self.lake.stage(kept, "science", batch.prefix), "science")
+            if batch.first:
+                self.lake.remove("science", batch.prefix, but=placed)
+
+    def _facts(self, frame: DataFrame) -> pd.DataFrame:
+        """The few values of each row that the driver needs; computing them fills the cache."""
+        errors = [f"{name}.error is not null error_{name}" for name in self.chain.names] if self.chain else []
+        topics = ["topics"] if self.filters else ["cast(array() as array<string>) topics"]
+        who = "coalesce(object_id, ss_object_id, alert_id) who"
+        return frame.selectExpr("alert_id", who, "mjd", "night", "content", "reason", "origin.*", *topics, *errors).toPandas()
+
+
+class Alerts:
+    """The usable alerts of a batch: what was read in the fast way and what was not, each with the versions of its bodies."""
+
+    def __init__(self, parts: list[tuple[DataFrame, list[str]]], decoder: Decoder) -> None:
+        self.parts, self.decoder = parts, decoder
+
+    def lean(self) -> DataFrame:
+        """All of them, with as much of the packet as was needed."""
+        first, *rest = [part.drop("packet", "body") for part, _ in self.parts]
+        return reduce(lambda one, other: one.unionByName(other), rest, first)
+
+    def whole(self, choose: Callable[[DataFrame], DataFrame]) -> DataFrame:
+        """Some of them, with the complete packet."""
+        first, *rest = [self.decoder.whole(choose(part), versions) for part, versions in self.parts]
+        return reduce(lambda one, other: one.unionByName(other), rest, first)
+
+
+def _places(facts: pd.DataFrame) -> list[attempt.Origin]:
+    return list(zip(facts["topic"], facts["partition"].map(int), facts["offset"].map(int), strict=True))
+
+
+def _in_order(good: pd.DataFrame) -> bool:
+    """Whether each object's alerts stand in one partition of the input in order of time, so that sending needs no shuffle."""
+    several = good[good["who"].duplicated(keep=False)]
+    if several.empty:
+        return True
+    by = several.sort_values(["who", "offset"]).groupby("who")
+    return bool((by["partition"].nunique() == 1).all() and (by["topic"].nunique() == 1).all() and by["mjd"].is_monotonic_increasing.all())
+
+
+def _concat(frames: list[pd.DataFrame]) -> pd.DataFrame:
+    import pandas as pd
+
+    return pd.concat(frames, ignore_index=True)

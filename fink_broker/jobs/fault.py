@@ -1,0 +1,82 @@
+"""Packets that make their batch fail: found by halving it, left out from then on, quarantined by `ingest`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fink_broker.log import Logger
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+Place = tuple[str, int, int]  # topic, partition, offset
+REASON = "made its batch fail"
+MOST = 16  # packets at fault in one batch; more is no fault of packets
+
+log = Logger("fault")
+
+
+class Faults:
+    """The packets that are known to break a batch, kept in a file."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+        self.known: dict[Place, str] = {}
+        if file.is_file():
+            self.known = {(topic, part, offset): cause for topic, part, offset, cause in json.loads(file.read_text())}
+
+    def left_out(self, records: DataFrame) -> DataFrame:
+        """Kafka records without those packets."""
+        if not self.known:
+            return records
+        from pyspark.sql import functions as F
+
+        return records.where(~F.concat_ws("/", "topic", "partition", "offset").isin([_key(place) for place in self.known]))
+
+    def among(self, records: DataFrame) -> list[Place]:
+        """Those that are in a batch."""
+        if not self.known:
+            return []
+        from pyspark.sql import functions as F
+
+        here = records.where(F.concat_ws("/", "topic", "partition", "offset").isin([_key(place) for place in self.known]))
+        return [(row[0], row[1], row[2]) for row in here.select("topic", "partition", "offset").collect()]
+
+    def find(self, records: DataFrame, decode: Callable[[DataFrame], DataFrame], cause: str) -> list[Place]:
+        """Halve the batch until the packets are found that cannot be decoded; they are remembered."""
+        rows = self.left_out(records).select("topic", "partition", "offset").collect()
+        places = sorted((row[0], row[1], row[2]) for row in rows)
+        found: list[Place] = []
+        left = [places] if places and not _works(records, places, decode) else []
+        while left and len(found) + len(left) <= MOST:
+            part = left.pop()
+            if len(part) == 1:
+                found += part
+                continue
+            middle = len(part) // 2
+            left += [half for half in (part[:middle], part[middle:]) if not _works(records, half, decode)]
+        if left or not found:
+            return []
+        self.known |= dict.fromkeys(found, cause)
+        self.file.parent.mkdir(parents=True, exist_ok=True)
+        self.file.write_text(json.dumps([[*place, why] for place, why in self.known.items()]))
+        log.warning("packets at fault left out", packets=",".join(map(_key, found)), cause=cause)
+        return found
+
+
+def _works(records: DataFrame, places: list[Place], decode: Callable[[DataFrame], DataFrame]) -> bool:
+    from pyspark.sql import functions as F
+
+    chosen = records.where(F.concat_ws("/", "topic", "partition", "offset").isin([_key(place) for place in places]))
+    try:
+        decode(chosen).write.format("noop").mode("overwrite").save()
+    except Exception:
+        return False
+    return True
+
+
+def _key(place: Place) -> str:
+    return "/".join(map(str, place))

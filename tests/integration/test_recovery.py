@@ -1,0 +1,235 @@
+"""Cut off at every point between the sinks and started again: each alert is in every store once, for any reader."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+import uuid
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import duckdb
+import pytest
+from pyspark.errors import StreamingQueryException
+
+from fink_broker import hbase, kafka
+from fink_broker.history import History
+from fink_broker.jobs import attempt
+from fink_broker.jobs.attempt import origin_of
+from fink_broker.jobs.job import Job
+from fink_broker.jobs.runner import make_job
+from fink_broker.lake import Lake
+from fink_broker.ledger import Ledger, nights
+from fink_broker.replay import Packet
+from fink_broker.settings import Settings
+from fink_broker.simulate import Sent, make_packets, send
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
+FILTER = 'summary = "two of three"\nwhere = "pmod(cast(alert_id as bigint), 3) < 2"\nmax_rate = 1.0\n'
+
+
+class Plug(Exception):
+    """Stands for a kill: nothing after it runs."""
+
+
+@dataclass
+class Broker:
+    """Jobs on stores of their own, with one filter."""
+
+    spark: SparkSession
+    settings: Settings
+    topic: str
+    sent: Sent = field(default_factory=Sent)
+    packets: list[Packet] = field(default_factory=list)
+
+    def send(self, number: int, seed: int, bad: int = 0) -> None:
+        new = [*make_packets(["ztf"], self.settings.schemas_path, number, seed), *(Packet("ztf", b"not an alert") for _ in range(bad))]
+        self.packets += new
+        send(self.settings, new, into=self.sent)
+
+    def start(self, name: str) -> tuple[Job, Any]:
+        job = make_job(self.spark, self.settings, name, "ztf")
+        return job, job.start()
+
+    def run(self, name: str, seconds: float = 120) -> None:
+        """Start a job anew until it has read all that was sent."""
+        job, query = self.start(name)
+        try:
+            until = time.time() + seconds
+            while any(self.left(name)):
+                assert query.isActive, job.cause
+                assert time.time() < until, f"{name} has not read all"
+                time.sleep(0.2)
+        finally:
+            query.stop()
+
+    def left(self, name: str) -> Iterator[bool]:
+        done = Ledger(self.settings.home).done(name, "ztf")
+        for topic, parts in self.sent.spans("ztf").items():
+            for part, (_, last) in parts.items():
+                yield done.get(topic, {}).get(part, 0) <= last
+
+    def check(self) -> None:
+        """Ids in Kafka, raw and science table, HBase and the topic, as sets and as counts; the lake as DuckDB sees it."""
+        wanted = Counter(packet.alert_id for packet in self.packets if packet.alert_id)
+        assert set(wanted.values()) == {1}
+        for table in ("raw", "science"):
+            files = f"{self.settings.lake_path}/{table}/**/*.parquet"
+            found = Counter(str(row[0]) for row in duckdb.sql(f"select alert_id from read_parquet('{files}')").fetchall())
+            assert found == wanted, (table, found - wanted, wanted - found)
+        assert History(self.settings).count(self.sent.spans("ztf")) == len(wanted)
+        messages = [message for _, message in kafka.headers(self.settings, [self.topic])]
+        published = Counter(message["alert_id"] for message in messages)
+        chosen = Counter({name: 1 for name in wanted if int(name) % 3 < 2})
+        assert published == chosen, (published - chosen, chosen - published)
+        assert len({origin_of(message) for message in messages}) == len(messages)
+        number = len(self.packets) - len(wanted)
+        if number:
+            files = f"{self.settings.lake_path}/quarantine/**/*.parquet"
+            assert duckdb.sql(f"select count(*) from read_parquet('{files}')").fetchall() == [(number,)]
+        assert all(not night.differs for night in nights(Ledger(self.settings.home).entries())), nights(Ledger(self.settings.home).entries())
+
+
+@pytest.fixture
+def broker(spark: SparkSession, settings: Settings, tmp_path: Path) -> Broker:
+    name = f"r{uuid.uuid4().hex[:8]}"
+    (tmp_path / "filters").mkdir()
+    (tmp_path / "filters" / f"{name}.toml").write_text(FILTER)
+    services = (settings.home / "services.json").read_text()
+    (tmp_path / "services.json").write_text(services)
+    kafka.ensure_topics(settings, ["ztf_alerts"], "input")
+    own = {
+        "broker": settings.broker.model_copy(update={"home": tmp_path}),
+        "filters": settings.filters.model_copy(update={"path": tmp_path / "filters"}),
+        "hbase": settings.hbase.model_copy(update={"prefix": name}),
+        "ingest": settings.ingest.model_copy(update={"starting_offsets": "latest", "max_offsets_per_trigger": 60}),
+        "science": settings.science.model_copy(update={"modules": ("magnitude_rate",)}),
+    }
+    return Broker(spark, settings.model_copy(update=own), f"fink_{name}_ztf")
+
+
+Cut = Callable[[pytest.MonkeyPatch], None]
+
+
+def _cut(owner: Any, name: str, when: str) -> Cut:
+    """A plug that is pulled before or after a call."""
+
+    def pull(patch: pytest.MonkeyPatch) -> None:
+        real = getattr(owner, name)
+
+        def call(*arguments: Any, **named: Any) -> Any:
+            if when == "after":
+                real(*arguments, **named)
+            raise Plug
+
+        patch.setattr(owner, name, call)
+
+    return pull
+
+
+def _half_published(patch: pytest.MonkeyPatch) -> None:
+    real = kafka.publish
+
+    def call(frame: Any, settings: Settings) -> None:
+        real(frame.where("pmod(crc32(value), 2) = 0"), settings)
+        raise Plug
+
+    patch.setattr(kafka, "publish", call)
+
+
+def _half_committed(patch: pytest.MonkeyPatch) -> None:
+    real = Lake.commit
+
+    def call(lake: Lake, staged: Path, name: str, label: str = "") -> Any:
+        for file in sorted(staged.rglob("*.parquet"))[1:]:
+            file.unlink()
+        real(lake, staged, name, label)
+        raise Plug
+
+    patch.setattr(Lake, "commit", call)
+
+
+CUTS: dict[str, tuple[str, Cut]] = {
+    "live, before publishing": ("live", _cut(kafka, "publish", "before")),
+    "live, half published": ("live", _half_published),
+    "live, published": ("live", _cut(kafka, "publish", "after")),
+    "live, indexed": ("live", _cut(hbase, "write", "after")),
+    "live, half stored": ("live", _half_committed),
+    "live, stored": ("live", _cut(Lake, "commit", "after")),
+    "live, before the ledger": ("live", _cut(Ledger, "write", "before")),
+    "live, after the ledger": ("live", _cut(Ledger, "write", "after")),
+    "ingest, half stored": ("ingest", _half_committed),
+    "ingest, stored": ("ingest", _cut(Lake, "commit", "after")),
+    "ingest, quarantine published": ("ingest", _cut(kafka, "publish", "after")),
+    "ingest, after the ledger": ("ingest", _cut(Ledger, "write", "after")),
+}
+
+
+def test_cut_off_at_each_point(broker: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("live", "ingest"):  # checkpoints that start here
+        job, query = broker.start(name)
+        query.processAllAvailable()
+        query.stop()
+    for seed, (point, (name, cut)) in enumerate(CUTS.items()):
+        broker.send(24, seed=900 + seed, bad=2)
+        with monkeypatch.context() as patch:
+            cut(patch)
+            job, query = broker.start(name)
+            with contextlib.suppress(StreamingQueryException):
+                query.awaitTermination(120)
+            assert "Plug" in job.cause, (point, job.cause)
+        for again in ("live", "ingest"):
+            broker.run(again)
+        broker.check()
+
+
+def test_a_lost_checkpoint(broker: Broker) -> None:
+    import shutil
+
+    for name in ("live", "ingest"):
+        _, query = broker.start(name)
+        query.processAllAvailable()
+        query.stop()
+    broker.send(50, seed=950, bad=1)
+    for name in ("live", "ingest"):
+        broker.run(name)
+    broker.check()
+    shutil.rmtree(broker.settings.home / "checkpoints")
+    broker.send(30, seed=951)
+    for name in ("live", "ingest"):
+        broker.run(name)
+    files = f"{broker.settings.lake_path}/*/**/*.parquet"
+    names = {
+        row[0].rsplit("/", 1)[1][:8]
+        for row in duckdb.sql(f"select distinct filename from read_parquet('{files}', filename=true, union_by_name=true)").fetchall()
+    }
+    assert len(names) == 4  # two jobs, two checkpoints each
+    for table in ("raw", "science"):
+        found = Counter(str(row[0]) for row in duckdb.sql(f"select alert_id from read_parquet('{broker.settings.lake_path}/{table}/**/*.parquet')").fetchall())
+        assert found == Counter(packet.alert_id for packet in broker.packets if packet.alert_id)
+    messages = Counter(message["alert_id"] for _, message in kafka.headers(broker.settings, [broker.topic]))
+    assert messages == Counter(p.alert_id for p in broker.packets if p.alert_id and int(p.alert_id) % 3 < 2)
+    recovery = list(broker.settings.home.glob("checkpoints/*/*/recovery.json"))
+    broker.send(5, seed=952)
+    for name in ("live", "ingest"):
+        broker.run(name)
+    assert not list(broker.settings.home.glob("checkpoints/*/*/recovery.json")), recovery
+
+
+def test_a_second_attempt_uses_the_filters_of_the_first(tmp_path: Path) -> None:
+    from fink_broker.filters import Filter
+
+    attempts = attempt.Attempts(tmp_path)
+    rule = Filter("bright", "bright ones", survey=("ztf",), where="mag < 18", columns=("objectId",))
+    attempts.write(7, [rule], {"broker": "0"})
+    found = attempts.read(7)
+    assert found is not None
+    assert found.filters == (rule,)
+    assert found.filters[0].version == rule.version
+    assert attempts.read(8) is None
