@@ -1,25 +1,29 @@
-"""The pages: search, object, topics, nights, status; each has a JSON twin at the same address with .json."""
+"""The pages: search, object, topics, status; each has a JSON twin at the same address with .json."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse, RedirectResponse
 from fastapi.templating import Jinja2Templates
 
-from fink_broker.errors import NotFound
+from fink_broker.errors import FinkError, NotFound
 from fink_broker.sky import galactic_latitude
-from fink_broker.web import api, state
+from fink_broker.web import api, cutouts, state
 
 router = APIRouter(include_in_schema=False)
 templates = Jinja2Templates(directory=Path(__file__).parent / "templates")
-templates.env.filters["sig"] = lambda value: f"{value:.4g}" if isinstance(value, float) else value
-_CONE = re.compile(r"\s*([\d.]+)[\s,]+([+-]?[\d.]+)(?:[\s,]+([\d.]+))?\s*$")
-ONE_ROW = ("xmatch",)  # shown apart from the scores
+_CONE = re.compile(r"\s*(\d+(?:\.\d*)?)[\s,;]+([+-]?\d+(?:\.\d*)?)(?:[\s,;]+(\d+(?:\.\d*)?))?\s*$")
+APART = ("xmatch", "provenance")  # module results shown apart from the scores
+SHOWN = 200  # rows of a table
+RECENT = 6
 
 
 def show(request: Request, name: str, values: dict[str, Any]) -> Response:
@@ -29,61 +33,106 @@ def show(request: Request, name: str, values: dict[str, Any]) -> Response:
     return templates.TemplateResponse(request, f"{name}.html", values)
 
 
+def _significant(value: Any) -> str:
+    """A value for a reader: four digits, thousands apart, nothing computed as a dash."""
+    if value is None:
+        return "–"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:,.0f}" if 1000 <= abs(value) < 1e7 else f"{value:.4g}"
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def _date(mjd: float | None) -> str:
+    """Date and minute of a time [MJD TAI], in UTC (TAI is 37 s ahead)."""
+    return "" if mjd is None else f"{datetime(1858, 11, 17, tzinfo=UTC) + timedelta(days=mjd, seconds=-37):%Y-%m-%d %H:%M}"
+
+
+def _address(row: dict[str, Any]) -> str:
+    """Where the page of a row's object is."""
+    who = row.get("object_id") or row.get("ss_object_id") or row["alert_id"]
+    return f"/object/{quote(row['survey'])}/{quote(who, safe='')}"
+
+
+templates.env.filters |= {"sig": _significant, "date": _date, "address": _address, "words": lambda name: name.replace("_", " ")}
+
+
 @router.get("/")
+@router.get("/index.json")
 def home(request: Request, q: str = "") -> Response:
     """Search by id, position or designation; below, the newest alerts of each topic."""
-    if not q:
-        found = [row for row in state.topics(request.app.state.settings) if row["messages"]]
-        return show(request, "home", {"topics": found})
+    q = q.strip()
+    if q:
+        return search(request, q)
+    rows = [row for row in state.topics(request.app.state.settings) if row["messages"]]
+    newest: dict[str, list[dict[str, Any]]] = {}
+    with contextlib.suppress(FinkError):  # the page shows the topics even while HBase is away
+        newest = api.history(request).newest([row["topic"] for row in rows], RECENT, public_only=api.public_only(request))
+    return show(request, "home", {"topics": [{**row, "newest": newest.get(row["topic"], [])} for row in rows]})
+
+
+def search(request: Request, q: str) -> Response:
+    """What a query means: a cone, an object, a moving object, an alert."""
+    history, hidden = api.history(request), api.public_only(request)
     if cone := _CONE.match(q):
         ra, dec, radius = (float(part) if part else 5.0 for part in cone.groups())
-        rows = api.visible(api.history(request).cone(ra, dec, min(radius, 18000), 200), request)
-        return show(request, "results", {"q": q, "title": f"Objects within {radius:g} arcsec of {ra:g} {dec:+g}", "rows": rows})
+        given = api.Asked({"ra": ra, "dec": dec, "radius": radius})
+        rows = api.cone_rows(request, given)
+        return show(request, "results", _listed(q, f"Objects within {radius:g}″ of {ra:g} {dec:+g}", rows))
     try:
-        survey, rows = api.find_object(request, q.strip(), None)
-        return RedirectResponse(f"/object/{survey}/{q.strip()}")
+        survey, _ = history.find(q, public_only=hidden)
+        return RedirectResponse(f"/object/{quote(survey)}/{quote(q, safe='')}")
     except NotFound:
         pass
     try:
-        rows = api.visible(api.history(request).sso(q.strip()), request)
-        return show(request, "results", {"q": q, "title": f"Alerts of Solar System object {q.strip()}", "rows": rows})
+        return show(request, "results", _listed(q, f"Alerts of Solar System object {q}", history.sso(q, public_only=hidden)))
     except NotFound:
-        row, _ = api.history(request).alert(q.strip())
-        if not api.visible([row], request):
-            raise
-        who = row.get("object_id") or row.get("ss_object_id") or row["alert_id"]
-        return RedirectResponse(f"/object/{row['survey']}/{who}")
+        pass
+    try:
+        return RedirectResponse(_address(history.alert(q, public_only=hidden)[0]))
+    except NotFound:
+        raise NotFound(f"nothing is named '{q}': no object, alert or Solar System object; a place is written as 'ra dec radius' [deg, deg, arcsec]") from None
 
 
-@router.get("/object/{survey}/{object_id}")
-@router.get("/object/{survey}/{object_id}.json")  # the lower one is tried first
+def _listed(q: str, title: str, rows: list[dict[str, Any]]) -> dict[str, Any]:
+    return {"q": q, "title": title, "number": len(rows), "rows": rows[:SHOWN]}
+
+
+@router.get("/object/{survey}/{object_id:path}")
+@router.get("/object/{survey}/{object_id:path}.json")  # the lower one is tried first
 def object_page(request: Request, survey: str, object_id: str) -> Response:
     """Light curve, cutouts, scores, cross-matches, history."""
     _, rows = api.find_object(request, object_id, survey)
-    curve = api.history(request).lightcurve(survey, object_id)
-    newest = rows[0]
-    modules = {name: _shown(value) for name, value in newest.items() if isinstance(value, dict) and name not in ("provenance", *ONE_ROW)}
+    curve = api.history(request).lightcurve(survey, object_id, rows, public_only=api.public_only(request))
+    newest, kinds = rows[0], request.app.state.surveys[survey].cutout_paths
+    modules = {name: _shown(value) for name, value in newest.items() if isinstance(value, dict) and name not in APART}
     values = {
-        "survey": survey, "title": request.app.state.surveys[survey].title, "object_id": object_id, "rows": rows, "newest": newest,
-        "curve": curve, "curve_json": json.dumps(curve).replace("</", "<\\/"), "modules": modules, "matches": _matches(newest),
-        "provenance": newest.get("provenance", {}), "latitude": round(float(galactic_latitude(newest["ra"], newest["dec"])), 2),
-        "cutouts": list(request.app.state.surveys[survey].cutout_paths),
+        "survey": survey, "title": request.app.state.surveys[survey].title, "object_id": object_id, "number": len(rows), "rows": rows[:SHOWN],
+        "newest": newest, "curve": curve, "modules": modules, "matches": _matches(newest), "catalogued": "xmatch" in newest,
+        "provenance": newest.get("provenance") or {}, "latitude": round(float(galactic_latitude(newest["ra"], newest["dec"])), 2),
+        "kinds": [kind for kind in cutouts.KINDS if kind in kinds], "detections": curve["kind"].count("detection"),
     }  # fmt: skip
+    if not request.url.path.endswith(".json"):
+        values["curve_json"] = json.dumps(curve).replace("<", "\\u003c").replace("&", "\\u0026")
+        values["stretches"], values["colormaps"] = cutouts.STRETCHES, list(cutouts.COLORMAPS)
     return show(request, "object", values)
 
 
 def _shown(module: dict[str, Any]) -> dict[str, Any]:
-    """A module's results for a reader: per-band fields as one row each."""
+    """A module's results for a reader: fields of one band each as a table, the others as a list, those without a value named."""
     table: dict[str, dict[str, Any]] = {}
     plain: dict[str, Any] = {}
     for field, value in module.items():
         stem, _, band = field.rpartition("_")
-        if band in "ugrizy" and len(band) == 1 and stem:
+        if len(band) == 1 and band in "ugrizy" and stem:
             table.setdefault(stem, {})[band] = value
-        else:
+        elif field != "error":
             plain[field] = value
-    bands = [band for band in "ugrizy" if any(band in row for row in table.values())]
-    return {"plain": plain, "table": table, "bands": bands}
+    bands = [band for band in "ugrizy" if any(row.get(band) is not None for row in table.values())]
+    nulls = [field for field, value in plain.items() if value is None]
+    computed = {field: value for field, value in plain.items() if value is not None}
+    return {"plain": computed, "table": table if bands else {}, "bands": bands, "not_computed": nulls, "error": module.get("error")}
 
 
 def _matches(row: dict[str, Any]) -> list[dict[str, str]]:
@@ -99,19 +148,19 @@ def _matches(row: dict[str, Any]) -> list[dict[str, str]]:
 @router.get("/topic/{topic}.json")
 def topic_page(request: Request, topic: str) -> Response:
     """The newest alerts of a substream."""
-    rows = api.visible(api.history(request).latest(topic, 100), request)
-    return show(request, "results", {"q": "", "title": f"Newest alerts of {topic}", "rows": rows})
+    rows = api.history(request).latest(topic, SHOWN, public_only=api.public_only(request))
+    return show(request, "results", {**_listed("", f"Newest alerts of {topic}", rows), "topic": topic})
 
 
-@router.get("/topics.json")
 @router.get("/topics")
+@router.get("/topics.json")
 def topics_page(request: Request) -> Response:
     """All substreams."""
     return show(request, "topics", {"topics": state.topics(request.app.state.settings)})
 
 
-@router.get("/status.json")
 @router.get("/status")
+@router.get("/status.json")
 def status_page(request: Request) -> Response:
     """Services, jobs, lag; nights."""
     settings = request.app.state.settings
@@ -120,7 +169,14 @@ def status_page(request: Request) -> Response:
 
 @router.get("/docs")
 def docs(request: Request) -> Response:
-    """The API, from its own OpenAPI description, without scripts of others."""
-    paths = request.app.openapi()["paths"]
-    calls = [{"path": path, "method": method.upper(), **call} for path, methods in paths.items() for method, call in methods.items() if method == "get"]
+    """The API, from its own OpenAPI description, each call with a form to try it; no scripts of others."""
+    calls = []
+    for path, methods in request.app.openapi()["paths"].items():
+        for method, call in methods.items():
+            if method == "get":
+                calls.append({"path": path, "method": "GET", "posts": "{" not in path and _posts(request, path), **call})
     return show(request, "docs", {"calls": calls})
+
+
+def _posts(request: Request, path: str) -> bool:
+    return any(getattr(route, "path", "") == path and "POST" in getattr(route, "methods", ()) for route in request.app.routes)
