@@ -49,12 +49,12 @@ class History:
             raise NotFound(f"no object {object_id} of {survey} in HBase; check its id, or search by position")
         return found
 
-    def find(self, object_id: str, *, public_only: bool = False) -> tuple[str, list[Row]]:
+    def find(self, object_id: str, limit: int = MOST, *, public_only: bool = False) -> tuple[str, list[Row]]:
         """Survey and alerts of an object, whichever survey has it; NotFound when none has."""
 
         def look(survey: str) -> list[Row]:
             with contextlib.suppress(NotFound):
-                return self.object(survey, object_id, public_only=public_only)
+                return self.object(survey, object_id, limit, public_only=public_only)
             return []
 
         names = self._surveys()
@@ -82,7 +82,8 @@ class History:
             for i, mjd in enumerate(curve["mjd"]):
                 points.setdefault((round(mjd, 5), curve["band"][i], curve["kind"][i]), tuple(curve[name][i] for name in POINT))
             reach = min([row["mjd"] - 1e-6, *curve["mjd"]])
-        ordered = sorted(points.values(), key=lambda point: point[0])
+        doubled = [key for key in points if key[2] == "limit" and (*key[:2], "detection") in points]  # found later, in what had been a limit
+        ordered = sorted((point for key, point in points.items() if key not in doubled), key=lambda point: point[0])
         return {name: [point[i] for point in ordered] for i, name in enumerate(POINT)}
 
     def alert(self, alert_id: str, survey: str | None = None, *, public_only: bool = False) -> tuple[Row, str]:
@@ -91,7 +92,7 @@ class History:
             key = f"{hbase.salt(name + alert_id)}|{name}|{alert_id}".encode()
             cells = self._row("alert", key, b"p")
             row = self._row("history", cells[b"p:h"], b"a:j") if cells else {}
-            if row and (found := _read(row[b"a:j"])) and (found.get("public") is True or not public_only):
+            if row and (found := _alert(row[b"a:j"])) and (found.get("public") is True or not public_only):
                 return found, cells[b"p:f"].decode()
         raise NotFound(f"no {'public ' if public_only else ''}alert {alert_id} in HBase; check its id and survey")
 
@@ -115,7 +116,7 @@ class History:
                 name, who = key.decode().split("|")[2:4]
                 private = column.startswith(b"n:" + hbase.PRIVATE.encode())
                 if (survey is None or name == survey) and not (private and public_only) and column < newest.get((name, who), (b"~", {}))[0]:
-                    newest[name, who] = column, _narrow(value)
+                    newest[name, who] = column, _alert(value)
         rows = [row for _, row in newest.values()]
         if not rows:
             return []
@@ -161,12 +162,11 @@ class History:
         return found
 
     def _rows(self, table: str, start: bytes, stop: bytes, column: bytes, limit: int, public_only: bool) -> list[Row]:
-        read = _read if column == b"a:j" else _narrow
         found: list[Row] = []
         while len(found) < limit:
             wanted = limit - len(found)
             part = self._range(table, start, stop, column, wanted)
-            rows = [read(cells[column]) for _, cells in part]
+            rows = [_alert(cells[column]) for _, cells in part]
             found += [row for row in rows if row.get("public") is True] if public_only else rows
             if len(part) < wanted:
                 break
@@ -237,7 +237,8 @@ def _read(cell: bytes) -> Row:
     return row
 
 
-def _narrow(cell: bytes) -> Row:
+def _alert(cell: bytes) -> Row:
+    """An alert's packed cell, with the narrow columns whether it has them or not."""
     return dict.fromkeys(hbase.NARROW) | _read(cell)
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import difflib
 import json
+import math
 import secrets
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
+from fastapi.responses import JSONResponse
 
 from fink_broker.errors import ConfigError, NotFound
 from fink_broker.history import History
@@ -73,17 +76,29 @@ def page(rows: list[Row], given: Asked, request: Request, default: int, name: st
     return made
 
 
+@router.post("/sources", include_in_schema=False)
+@router.get("/sources", include_in_schema=False)  # what Fink calls them for LSST
 @router.post("/objects", include_in_schema=False)
 @router.get("/objects", summary="All alerts of one object or several, newest first")
 def objects(
-    request: Request, given: Given, object_id: ObjectId = None, survey: SurveyName = None, columns: Columns = None, limit: Limit = None,
-    offset: Offset = 0, format: FormatName = "json",
+    request: Request, given: Given, object_id: ObjectId = None, survey: SurveyName = None,
+    withupperlim: Annotated[bool, Query(description="upper limits too, as rows whose `kind` is limit (as Fink)")] = False,
+    columns: Columns = None, limit: Limit = None, offset: Offset = 0, format: FormatName = "json",
 ) -> Response:  # fmt: skip
     """Neutral columns and module results of each alert."""
     names = [name.strip() for name in given.needed("object_id").split(",") if name.strip()]
     if len(names) > MOST_OBJECTS:
         raise ConfigError(f"{len(names)} objects in one request; expected at most {MOST_OBJECTS}")
-    rows = [row for name in names for row in find_object(request, name, given.text("survey"))[1]]
+    limits = given.one_of("withupperlim", ("false", "true"), "false") == "true"
+    rows: list[Row] = []
+    for name in names:
+        found, alerts = find_object(request, name, given.text("survey"))
+        if limits:
+            points = _points(request, found, name, alerts)
+            alerts = [{**row, "kind": "detection"} for row in alerts]
+            alerts += [{"survey": found, "object_id": name, **point} for point in points if point["kind"] == "limit"]
+            alerts.sort(key=lambda row: -row["mjd"])
+        rows += alerts
     return page(rows, given, request, request.app.state.settings.web.max_rows, names[0])
 
 
@@ -92,11 +107,28 @@ def lightcurve(request: Request, given: Given, object_id: ObjectId = None, surve
     """Columns mjd [TAI], band, flux, flux_err [nJy], mag, mag_err, limit_mag [AB], kind; in JSON one list a column."""
     who = given.needed("object_id")
     name, rows = find_object(request, who, given.text("survey"))
-    curve = history(request).lightcurve(name, who, rows, public_only=public_only(request))
     if given.format() == "json":
-        return Response(json.dumps(curve), media_type="application/json")
-    points = [dict(zip(curve, point, strict=True)) for point in zip(*curve.values(), strict=True)]
-    return answer(points, given.format(), name=who)
+        return JSONResponse(history(request).lightcurve(name, who, rows, public_only=public_only(request)))
+    return answer(_points(request, name, who, rows), given.format(), name=who)
+
+
+@router.post("/fp", include_in_schema=False)
+@router.get("/fp", summary="Forced photometry of an object in time order, as Fink names it for LSST")
+def forced(
+    request: Request, given: Given, object_id: ObjectId = None, survey: SurveyName = None, columns: Columns = None, limit: Limit = None,
+    offset: Offset = 0, format: FormatName = "json",
+) -> Response:  # fmt: skip
+    """The points of /lightcurve that are forced, as rows."""
+    who = given.needed("object_id")
+    name, rows = find_object(request, who, given.text("survey"))
+    points = _points(request, name, who, rows)
+    return page([point for point in points if point["kind"] == "forced"], given, request, request.app.state.settings.web.max_rows, who)
+
+
+def _points(request: Request, survey: str, object_id: str, rows: list[Row]) -> list[Row]:
+    """The light curve of an object as rows."""
+    curve = history(request).lightcurve(survey, object_id, rows, public_only=public_only(request))
+    return [dict(zip(curve, point, strict=True)) for point in zip(*curve.values(), strict=True)]
 
 
 @router.get("/alerts", summary="Alerts by object, id or position, as SkyPortal's generic broker asks for them")
@@ -161,6 +193,7 @@ def _within(mjd: float, start: float | None, end: float | None) -> bool:
     return (start is None or mjd >= start) and (end is None or mjd <= end)
 
 
+@router.post("/tags", include_in_schema=False)  # Fink asks so for LSST
 @router.post("/latests", include_in_schema=False)
 @router.get("/latests", summary="The newest alerts of a topic")
 def latests(
@@ -171,8 +204,29 @@ def latests(
     """Newest first."""
     before = given.number("before_mjd") if "before_mjd" in given else given.time("stopdate")
     number, name = given.count("limit", 10, request.app.state.settings.web.max_rows), given.needed("topic")
-    rows = history(request).latest(name, number, before, given.time("startdate"), public_only=public_only(request))
-    return answer(rows, given.format(), given.text("columns"), name)
+    return answer(latest_rows(request, name, number, before, given.time("startdate")), given.format(), given.text("columns"), name)
+
+
+def latest_rows(request: Request, topic: str, number: int, before: float | None = None, since: float | None = None) -> list[Row]:
+    """The newest visible alerts of a topic, which may be called by its filter's name; NotFound when there is no such topic."""
+    rows = history(request).latest(topic, number, before, since, public_only=public_only(request))
+    if not rows and (other := _topic(request, topic)) != topic:
+        rows = history(request).latest(other, number, before, since, public_only=public_only(request))
+    return rows
+
+
+def _topic(request: Request, name: str) -> str:
+    """The topic of a name, which may be its filter's when only one survey has it."""
+    rows = state.topics_of(request.app.state.settings)
+    if name in (topics := [row["topic"] for row in rows]):
+        return name
+    named = [row["topic"] for row in rows if row["filter"] == name]
+    if len(named) == 1:
+        return str(named[0])
+    if named:
+        raise ConfigError(f"topic is '{name}', a filter of several surveys; expected one of {', '.join(named)}")
+    near = difflib.get_close_matches(name, topics, 3)
+    raise NotFound(f"no topic '{name}'; " + (f"near it: {', '.join(near)}" if near else "/api/v1/topics lists them"))
 
 
 @router.post("/sso", include_in_schema=False)
@@ -189,7 +243,9 @@ def sso(
 @router.post("/cutouts", include_in_schema=False)
 @router.get("/cutouts", summary="A cutout of an alert as PNG, FITS or numbers")
 def cutout(
-    request: Request, given: Given, alert_id: AlertId = None, kind: Annotated[str, Query(description="science, template or difference")] = "science",
+    request: Request, given: Given, alert_id: AlertId = None,
+    object_id: Annotated[str | None, Query(description="instead: the newest alert of an object (Fink: objectId, diaObjectId)")] = None,
+    kind: Annotated[str, Query(description="science, template, difference; or all, with format=array")] = "science",
     survey: SurveyName = None, format: Annotated[str, Query(description="PNG, FITS or array (Fink: output-format)")] = "PNG",
     stretch: Annotated[str, Query(description=", ".join(cutouts.STRETCHES))] = "asinh",
     colormap: Annotated[str, Query(description=", ".join(cutouts.COLORMAPS))] = "gray",
@@ -197,30 +253,47 @@ def cutout(
     scale: Annotated[int, Query(ge=1, le=16, description="screen pixels a pixel")] = 1,
 ) -> Response:  # fmt: skip
     """North is not rotated up: pixels as the survey sends them, first row at the bottom."""
-    wanted, made = given.one_of("kind", cutouts.KINDS, "science"), given.one_of("format", ("png", "fits", "array"), "png")
+    wanted, made = given.one_of("kind", (*cutouts.KINDS, "all"), "science"), given.one_of("format", ("png", "fits", "array"), "png")
+    if wanted == "all" and made != "array":
+        raise ConfigError(f"kind is 'all' with format {made}; expected format=array, or one kind")
     stretched: Any = given.one_of("stretch", cutouts.STRETCHES, "asinh")
     colours = given.one_of("colormap", tuple(cutouts.COLORMAPS), "gray")
     low, high, size = given.number("pmin", 0.5), given.number("pmax", 99.5), given.count("scale", 1, 16)
     if not 0 <= low < high <= 100:
         raise ConfigError(f"pmin {low:g}, pmax {high:g}; expected 0 <= pmin < pmax <= 100")
-    row, files = visible_alert(request, given.needed("alert_id"), given.text("survey"))
+    alert_id, survey = given.text("alert_id"), given.text("survey")
+    if not alert_id and "object_id" in given:
+        survey, rows = find_object(request, given.needed("object_id"), survey)
+        alert_id = rows[0]["alert_id"]
+    row, files = visible_alert(request, alert_id or given.needed("alert_id"), survey)
     found = request.app.state.cutouts.of(request.app.state.surveys[row["survey"]], row["alert_id"], files)
+    kept = {"Cache-Control": "private, max-age=86400"}
+    if wanted == "all":
+        return JSONResponse({one: _numbers(fits) for one, fits in found.items()}, headers=kept)
     if wanted not in found:
         raise NotFound(f"alert {row['alert_id']} has no {wanted} cutout; it has {', '.join(found) or 'none'}")
-    kept = {"Cache-Control": "private, max-age=86400"}
     if made == "fits":
         headers = {"Content-Disposition": f'attachment; filename="{row["alert_id"]}_{wanted}.fits"', **kept}
         return Response(found[wanted], media_type="application/fits", headers=headers)
-    image = cutouts.pixels(found[wanted])
     if made == "array":
-        return Response(json.dumps([[None if v != v else v for v in line] for line in image.tolist()]), media_type="application/json", headers=kept)
-    return Response(cutouts.png(image, stretched, low, high, size, colours), media_type="image/png", headers=kept)
+        return JSONResponse(_numbers(found[wanted]), headers=kept)
+    return Response(cutouts.png(cutouts.pixels(found[wanted]), stretched, low, high, size, colours), media_type="image/png", headers=kept)
+
+
+def _numbers(fits: bytes) -> list[list[float | None]]:
+    """Lines of pixels; what has no value is null."""
+    return [[value if math.isfinite(value) else None for value in line] for line in cutouts.pixels(fits).tolist()]
 
 
 @router.get("/statistics", summary="Counts of each survey and night")
-def statistics(request: Request, given: Given, format: FormatName = "json") -> Response:
+def statistics(
+    request: Request, given: Given, date: Annotated[str | None, Query(description="only nights that begin so: YYYY, YYYYMM or YYYYMMDD (as Fink)")] = None,
+    survey: SurveyName = None, columns: Columns = None, format: FormatName = "json",
+) -> Response:  # fmt: skip
     """Newest night first."""
-    return answer(state.statistics(request.app.state.settings), given.format(), name="nights")
+    begin, name = (given.text("date") or "").replace("-", ""), known_survey(request, given.text("survey"))
+    rows = [row for row in state.statistics(request.app.state.settings) if row["night"].startswith(begin) and name in (None, row["survey"])]
+    return answer(rows, given.format(), given.text("columns"), "nights")
 
 
 @router.get("/topics", summary="Substream topics with their filters and number of messages")
@@ -233,6 +306,15 @@ def topics(request: Request, given: Given, format: FormatName = "json") -> Respo
 def tags(request: Request, survey: str = "lsst") -> dict[str, dict[str, str]]:
     """{name: {description}}."""
     return {row["filter"]: {"description": row["summary"]} for row in state.topics(request.app.state.settings) if row["survey"] == survey}
+
+
+@router.get("/classes", summary="Topics by survey, for Fink's argument class")
+def classes(request: Request) -> dict[str, list[str]]:
+    """{survey: [topic]}."""
+    found: dict[str, list[str]] = {}
+    for row in state.topics_of(request.app.state.settings):
+        found.setdefault(row["survey"], []).append(row["topic"])
+    return found
 
 
 @router.get("/status", summary="Services, jobs, lag, disk")

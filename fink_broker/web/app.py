@@ -71,4 +71,6 @@ def told(request: Request, code: int, kind: str, message: str) -> Response:
     path = request.url.path
     if path.startswith("/api/") or path.endswith(".json") or "text/html" not in request.headers.get("accept", ""):
         return JSONResponse({"error": {"type": kind, "message": message}}, status_code=code)
-    return pages.templates.TemplateResponse(request, "error.html", {"code": code, "message": message}, status_code=code)
+    headings = {404: "Not found", 422: "That cannot be asked", 503: "Not available now"}
+    values = {"heading": headings.get(code, "That did not work"), "message": message}
+    return pages.templates.TemplateResponse(request, "error.html", values, status_code=code)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from fastapi import Response
@@ -36,8 +37,9 @@ def answer(rows: list[Row], kind: Format, columns: str | None = None, name: str 
         rows = [{name: dig(row, name) for name in names} for row in rows]
     if kind == "json":
         return Response(json.dumps(rows), media_type=MEDIA[kind])
+    safe = re.sub(r"[^A-Za-z0-9._+-]", "_", name)
     made = {"csv": _csv, "parquet": _parquet, "votable": _votable}[kind](rows)
-    return Response(made, media_type=MEDIA[kind], headers={"Content-Disposition": f'attachment; filename="{name}.{SUFFIX[kind]}"'})
+    return Response(made, media_type=MEDIA[kind], headers={"Content-Disposition": f'attachment; filename="{safe}.{SUFFIX[kind]}"'})
 
 
 def _columns(rows: list[Row]) -> dict[str, list[Any]]:

@@ -11,26 +11,34 @@ from typing import Any
 from urllib.parse import quote
 
 from fastapi import APIRouter, Request, Response
-from fastapi.responses import JSONResponse, RedirectResponse
+from fastapi.responses import FileResponse, JSONResponse, RedirectResponse
 from fastapi.templating import Jinja2Templates
 
 from fink_broker.errors import FinkError, NotFound
 from fink_broker.sky import galactic_latitude
 from fink_broker.web import api, cutouts, state
+from fink_broker.web.asked import Asked
 
 router = APIRouter(include_in_schema=False)
-templates = Jinja2Templates(directory=Path(__file__).parent / "templates")
+HERE = Path(__file__).parent
+templates = Jinja2Templates(directory=HERE / "templates")
 _CONE = re.compile(r"\s*(\d+(?:\.\d*)?)[\s,;]+([+-]?\d+(?:\.\d*)?)(?:[\s,;]+(\d+(?:\.\d*)?))?\s*$")
 APART = ("xmatch", "provenance")  # module results shown apart from the scores
 SHOWN = 200  # rows of a table
-RECENT = 6
+RECENT = 4
 
 
 def show(request: Request, name: str, values: dict[str, Any]) -> Response:
     """A page, or its JSON twin."""
-    if request.url.path.endswith(".json"):
+    if _is_twin(request):
         return JSONResponse(values)
-    return templates.TemplateResponse(request, f"{name}.html", values)
+    path = "/index" if request.url.path == "/" else request.url.path
+    twin = f"{quote(path)}.json" + (f"?{request.url.query}" if request.url.query else "")
+    return templates.TemplateResponse(request, f"{name}.html", {"twin": twin, **values})
+
+
+def _is_twin(request: Request) -> bool:
+    return request.url.path.endswith(".json")
 
 
 def _significant(value: Any) -> str:
@@ -40,7 +48,7 @@ def _significant(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):
-        return f"{value:,.0f}" if 1000 <= abs(value) < 1e7 else f"{value:.4g}"
+        return f"{value:,.0f}" if 1000 <= abs(value) < 1e6 else f"{value:.4g}"
     return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
@@ -49,13 +57,42 @@ def _date(mjd: float | None) -> str:
     return "" if mjd is None else f"{datetime(1858, 11, 17, tzinfo=UTC) + timedelta(days=mjd, seconds=-37):%Y-%m-%d %H:%M}"
 
 
+def _who(row: dict[str, Any]) -> str:
+    """What a row's object is filed under."""
+    return str(row.get("object_id") or row.get("ss_object_id") or row["alert_id"])
+
+
 def _address(row: dict[str, Any]) -> str:
     """Where the page of a row's object is."""
-    who = row.get("object_id") or row.get("ss_object_id") or row["alert_id"]
-    return f"/object/{quote(row['survey'])}/{quote(who, safe='')}"
+    return f"/object/{quote(row['survey'])}/{quote(_who(row), safe='')}"
 
 
-templates.env.filters |= {"sig": _significant, "date": _date, "address": _address, "words": lambda name: name.replace("_", " ")}
+def _sexagesimal(row: dict[str, Any]) -> str:
+    """A row's position as hours and degrees, to 0.01 s and 0.1 arcsec."""
+    ra, dec = round(row["ra"] % 360 * 24000) % 8_640_000, round(abs(row["dec"]) * 36000)
+    hours = f"{ra // 360_000:02d}:{ra // 6000 % 60:02d}:{ra % 6000 / 100:05.2f}"
+    return f"{hours} {'-' if row['dec'] < 0 else '+'}{dec // 36000:02d}:{dec // 600 % 60:02d}:{dec % 600 / 10:04.1f}"
+
+
+def _ago(seconds: float) -> str:
+    """How long ago, in the unit that fits."""
+    for name, length in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.0f} {name} ago"
+    return f"{seconds:.0f} s ago"
+
+
+templates.env.filters |= {
+    "sig": _significant, "date": _date, "address": _address, "who": _who, "sexagesimal": _sexagesimal, "ago": _ago,
+    "number": lambda value: "?" if value is None else f"{value:,}",
+    "words": lambda name: name.replace("_", " "),
+}  # fmt: skip
+
+
+@router.get("/favicon.ico")
+def icon() -> Response:
+    """For those who ask without reading the page."""
+    return FileResponse(HERE / "static" / "icon.svg", media_type="image/svg+xml")
 
 
 @router.get("/")
@@ -65,7 +102,8 @@ def home(request: Request, q: str = "") -> Response:
     q = q.strip()
     if q:
         return search(request, q)
-    rows = [row for row in state.topics(request.app.state.settings) if row["messages"]]
+    surveys = request.app.state.surveys
+    rows = [{**row, "title": surveys[row["survey"]].title} for row in state.topics(request.app.state.settings) if row["messages"] != 0]
     newest: dict[str, list[dict[str, Any]]] = {}
     with contextlib.suppress(FinkError):  # the page shows the topics even while HBase is away
         newest = api.history(request).newest([row["topic"] for row in rows], RECENT, public_only=api.public_only(request))
@@ -77,26 +115,23 @@ def search(request: Request, q: str) -> Response:
     history, hidden = api.history(request), api.public_only(request)
     if cone := _CONE.match(q):
         ra, dec, radius = (float(part) if part else 5.0 for part in cone.groups())
-        given = api.Asked({"ra": ra, "dec": dec, "radius": radius})
-        rows = api.cone_rows(request, given)
-        return show(request, "results", _listed(q, f"Objects within {radius:g}″ of {ra:g} {dec:+g}", rows))
-    try:
-        survey, _ = history.find(q, public_only=hidden)
-        return RedirectResponse(f"/object/{quote(survey)}/{quote(q, safe='')}")
-    except NotFound:
-        pass
-    try:
-        return show(request, "results", _listed(q, f"Alerts of Solar System object {q}", history.sso(q, public_only=hidden)))
-    except NotFound:
-        pass
-    try:
-        return RedirectResponse(_address(history.alert(q, public_only=hidden)[0]))
-    except NotFound:
-        raise NotFound(f"nothing is named '{q}': no object, alert or Solar System object; a place is written as 'ra dec radius' [deg, deg, arcsec]") from None
+        rows = api.cone_rows(request, Asked({"ra": ra, "dec": dec, "radius": radius}))
+        title = f"Objects within {radius:g}″ of {ra:g} {dec:+g}"
+        return show(request, "results", _listed(q, title, rows, f"conesearch?ra={ra:g}&dec={dec:g}&radius={radius:g}&format=csv"))
+    end = ".json" if _is_twin(request) else ""
+    with contextlib.suppress(NotFound):
+        survey, _ = history.find(q, limit=1, public_only=hidden)
+        return RedirectResponse(f"/object/{quote(survey)}/{quote(q, safe='')}{end}")
+    with contextlib.suppress(NotFound):
+        rows = history.sso(q, public_only=hidden)
+        return show(request, "results", _listed(q, f"Alerts of Solar System object {q}", rows, f"sso?designation={quote(q)}&format=csv"))
+    with contextlib.suppress(NotFound):
+        return RedirectResponse(_address(history.alert(q, public_only=hidden)[0]) + end)
+    raise NotFound(f"nothing is named '{q}': no object, alert or Solar System object; a place is written as 'ra dec radius' [deg, deg, arcsec]")
 
 
-def _listed(q: str, title: str, rows: list[dict[str, Any]]) -> dict[str, Any]:
-    return {"q": q, "title": title, "number": len(rows), "rows": rows[:SHOWN]}
+def _listed(q: str, title: str, rows: list[dict[str, Any]], call: str) -> dict[str, Any]:
+    return {"q": q, "title": title, "number": len(rows), "rows": rows[:SHOWN], "csv": f"/api/v1/{call}"}
 
 
 @router.get("/object/{survey}/{object_id:path}")
@@ -113,7 +148,7 @@ def object_page(request: Request, survey: str, object_id: str) -> Response:
         "provenance": newest.get("provenance") or {}, "latitude": round(float(galactic_latitude(newest["ra"], newest["dec"])), 2),
         "kinds": [kind for kind in cutouts.KINDS if kind in kinds], "detections": curve["kind"].count("detection"),
     }  # fmt: skip
-    if not request.url.path.endswith(".json"):
+    if not _is_twin(request):
         values["curve_json"] = json.dumps(curve).replace("<", "\\u003c").replace("&", "\\u0026")
         values["stretches"], values["colormaps"] = cutouts.STRETCHES, list(cutouts.COLORMAPS)
     return show(request, "object", values)
@@ -148,8 +183,8 @@ def _matches(row: dict[str, Any]) -> list[dict[str, str]]:
 @router.get("/topic/{topic}.json")
 def topic_page(request: Request, topic: str) -> Response:
     """The newest alerts of a substream."""
-    rows = api.history(request).latest(topic, SHOWN, public_only=api.public_only(request))
-    return show(request, "results", {**_listed("", f"Newest alerts of {topic}", rows), "topic": topic})
+    rows = api.latest_rows(request, topic, SHOWN)
+    return show(request, "results", {**_listed("", f"Newest alerts of {topic}", rows, f"latests?topic={quote(topic)}&n={SHOWN}&format=csv"), "topic": topic})
 
 
 @router.get("/topics")
@@ -174,9 +209,9 @@ def docs(request: Request) -> Response:
     for path, methods in request.app.openapi()["paths"].items():
         for method, call in methods.items():
             if method == "get":
-                calls.append({"path": path, "method": "GET", "posts": "{" not in path and _posts(request, path), **call})
-    return show(request, "docs", {"calls": calls})
+                calls.append({"path": path, "method": "GET", "posts": _posts(path), **call})
+    return show(request, "docs", {"calls": calls, "twin": "/api/v1/openapi.json"})
 
 
-def _posts(request: Request, path: str) -> bool:
-    return any(getattr(route, "path", "") == path and "POST" in getattr(route, "methods", ()) for route in request.app.routes)
+def _posts(path: str) -> bool:
+    return any(getattr(route, "path", "") == path and "POST" in getattr(route, "methods", ()) for route in api.router.routes)

@@ -49,7 +49,8 @@ def statistics(settings: Settings) -> list[dict[str, Any]]:
     """Counts of each survey and night, newest first."""
     nights: dict[tuple[str, str], dict[str, Any]] = {}
     for entry in Ledger(settings.home).entries():
-        for night, number in entry.nights.items():
+        for text, number in entry.nights.items():
+            night = str(int(float(text)))
             row = nights.setdefault((entry.survey, night), {"survey": entry.survey, "night": night})
             what = {"live": "enriched", "enrich": "enriched", "index": "indexed", "ingest": "stored"}.get(entry.job)
             if what:
@@ -58,15 +59,19 @@ def statistics(settings: Settings) -> list[dict[str, Any]]:
 
 
 def topics(settings: Settings) -> list[dict[str, Any]]:
-    """Every filter with its topic, summary and number of messages held, by survey."""
-    rows = []
-    names = list(load_surveys(settings.schemas_path))
-    found = [(survey, rule) for survey in names for rule in load_filters(settings.filters_path, survey)]
-    counts: dict[str, int] = {}
+    """Every filter with its topic, summary and number of messages held (None while Kafka does not tell), by survey."""
+    rows = topics_of(settings)
+    counts: dict[str, int] | None = None
     with contextlib.suppress(FinkError):
-        known = kafka.topics(settings)
-        counts = kafka.topic_counts(settings, [name for name in (topic_name(rule, survey) for survey, rule in found) if name in known])
-    for survey, rule in found:
-        topic = topic_name(rule, survey)
-        rows.append({"topic": topic, "filter": rule.name, "survey": survey, "summary": rule.summary, "messages": counts.get(topic, 0)})
-    return rows
+        known = kafka.topics(settings, "output")
+        counts = kafka.topic_counts(settings, [row["topic"] for row in rows if row["topic"] in known])
+    return [{**row, "messages": None if counts is None else counts.get(row["topic"], 0)} for row in rows]
+
+
+def topics_of(settings: Settings) -> list[dict[str, Any]]:
+    """Every filter with its topic and summary, by survey; Kafka is not asked."""
+    return [
+        {"topic": topic_name(rule, survey), "filter": rule.name, "survey": survey, "summary": rule.summary}
+        for survey in load_surveys(settings.schemas_path)
+        for rule in load_filters(settings.filters_path, survey)
+    ]
