@@ -292,20 +292,20 @@ def statistics(
 ) -> Response:  # fmt: skip
     """Newest night first."""
     begin, name = (given.text("date") or "").replace("-", ""), known_survey(request, given.text("survey"))
-    rows = [row for row in state.statistics(request.app.state.settings) if row["night"].startswith(begin) and name in (None, row["survey"])]
+    rows = [row for row in request.app.state.broker.statistics() if row["night"].startswith(begin) and name in (None, row["survey"])]
     return answer(rows, given.format(), given.text("columns"), "nights")
 
 
 @router.get("/topics", summary="Substream topics with their filters and number of messages")
 def topics(request: Request, given: Given, format: FormatName = "json") -> Response:
     """One row a filter and survey."""
-    return answer(state.topics(request.app.state.settings), given.format(), name="topics")
+    return answer(request.app.state.broker.topics(), given.format(), name="topics")
 
 
 @router.get("/tags", summary="Substreams by name, as fink-client asks for them")
 def tags(request: Request, survey: str = "lsst") -> dict[str, dict[str, str]]:
     """{name: {description}}."""
-    return {row["filter"]: {"description": row["summary"]} for row in state.topics(request.app.state.settings) if row["survey"] == survey}
+    return {row["filter"]: {"description": row["summary"]} for row in request.app.state.broker.topics() if row["survey"] == survey}
 
 
 @router.get("/classes", summary="Topics by survey, for Fink's argument class")
@@ -320,7 +320,7 @@ def classes(request: Request) -> dict[str, list[str]]:
 @router.get("/status", summary="Services, jobs, lag, disk")
 def status(request: Request) -> dict[str, Any]:
     """As on the status page."""
-    return state.status(request.app.state.settings)
+    return request.app.state.broker.status()
 
 
 @router.get("/schema", summary="Schema versions of a survey, or one schema")

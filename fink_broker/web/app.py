@@ -19,6 +19,7 @@ from fink_broker.settings import Settings
 from fink_broker.survey import load_surveys
 from fink_broker.web import api, pages
 from fink_broker.web.cutouts import Cutouts
+from fink_broker.web.state import State
 
 HERE = Path(__file__).parent
 HEADERS = {
@@ -33,6 +34,7 @@ def create_app(settings: Settings) -> FastAPI:
     """The gateway for some settings; HBase is reached at the first request."""
     app = FastAPI(title="Fink broker", version=version("fink-broker"), docs_url=None, redoc_url=None, openapi_url="/api/v1/openapi.json")
     app.state.settings, app.state.history, app.state.cutouts = settings, History(settings), Cutouts(Lake(settings))
+    app.state.broker = State(settings)
     app.state.surveys, app.state.libraries = load_surveys(settings.schemas_path), {}
     app.include_router(api.router)
     app.include_router(pages.router)

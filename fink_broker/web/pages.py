@@ -16,7 +16,7 @@ from fastapi.templating import Jinja2Templates
 
 from fink_broker.errors import FinkError, NotFound
 from fink_broker.sky import galactic_latitude
-from fink_broker.web import api, cutouts, state
+from fink_broker.web import api, cutouts
 from fink_broker.web.asked import Asked
 
 router = APIRouter(include_in_schema=False)
@@ -103,7 +103,7 @@ def home(request: Request, q: str = "") -> Response:
     if q:
         return search(request, q)
     surveys = request.app.state.surveys
-    rows = [{**row, "title": surveys[row["survey"]].title} for row in state.topics(request.app.state.settings) if row["messages"] != 0]
+    rows = [{**row, "title": surveys[row["survey"]].title} for row in request.app.state.broker.topics() if row["messages"] != 0]
     newest: dict[str, list[dict[str, Any]]] = {}
     with contextlib.suppress(FinkError):  # the page shows the topics even while HBase is away
         newest = api.history(request).newest([row["topic"] for row in rows], RECENT, public_only=api.public_only(request))
@@ -191,15 +191,15 @@ def topic_page(request: Request, topic: str) -> Response:
 @router.get("/topics.json")
 def topics_page(request: Request) -> Response:
     """All substreams."""
-    return show(request, "topics", {"topics": state.topics(request.app.state.settings)})
+    return show(request, "topics", {"topics": request.app.state.broker.topics()})
 
 
 @router.get("/status")
 @router.get("/status.json")
 def status_page(request: Request) -> Response:
     """Services, jobs, lag; nights."""
-    settings = request.app.state.settings
-    return show(request, "status", {**state.status(settings), "nights": state.statistics(settings)})
+    broker = request.app.state.broker
+    return show(request, "status", {**broker.status(), "nights": broker.statistics()})
 
 
 @router.get("/docs")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import shutil
+import threading
 import time
 from typing import Any
 
@@ -14,6 +15,38 @@ from fink_broker.ledger import Entry, Ledger
 from fink_broker.services import stack
 from fink_broker.settings import Settings
 from fink_broker.survey import load_surveys
+
+
+class State:
+    """The same for many readers: what is a few seconds old is not asked again."""
+
+    def __init__(self, settings: Settings, seconds: float = 3.0) -> None:
+        self.settings, self.seconds = settings, seconds
+        self._held: dict[str, tuple[float, Any]] = {}
+        self._locks = {name: threading.Lock() for name in ("status", "statistics", "topics")}
+
+    def status(self) -> dict[str, Any]:
+        """Services, jobs, lag, disk."""
+        found: dict[str, Any] = self._recent("status")
+        return found
+
+    def statistics(self) -> list[dict[str, Any]]:
+        """Counts by survey and night."""
+        found: list[dict[str, Any]] = self._recent("statistics")
+        return found
+
+    def topics(self) -> list[dict[str, Any]]:
+        """Topics with their messages."""
+        found: list[dict[str, Any]] = self._recent("topics")
+        return found
+
+    def _recent(self, name: str) -> Any:
+        with self._locks[name]:
+            when, value = self._held.get(name, (float("-inf"), None))
+            if time.monotonic() - when > self.seconds:
+                value = {"status": status, "statistics": statistics, "topics": topics}[name](self.settings)
+                self._held[name] = time.monotonic(), value
+            return value
 
 
 def status(settings: Settings) -> dict[str, Any]:

@@ -181,3 +181,14 @@ def test_ago(seconds: float, text: str) -> None:
 def test_static_files_are_few_and_ours() -> None:
     found = {file.name for file in (Path(pages.__file__).parent / "static").iterdir()}
     assert found == {"cutouts.js", "docs.js", "icon.svg", "lightcurve.js", "style.css"}
+
+
+def test_many_readers_of_the_status_cost_one(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr("fink_broker.web.state.status", lambda settings: asked.append("status") or {"services": {}, "jobs": [], "disk_free_gb": 1.0})
+    for _ in range(3):
+        assert gateway.get("status")["jobs"] == []
+    assert asked == ["status"]
+    gateway.client.app.state.broker.seconds = 0.0  # type: ignore[attr-defined]
+    gateway.get("status")
+    assert len(asked) == 2
