@@ -167,7 +167,7 @@ def _shown(module: dict[str, Any]) -> dict[str, Any]:
     bands = [band for band in "ugrizy" if any(row.get(band) is not None for row in table.values())]
     nulls = [field for field, value in plain.items() if value is None]
     computed = {field: value for field, value in plain.items() if value is not None}
-    return {"plain": computed, "table": table if bands else {}, "bands": bands, "not_computed": nulls, "error": module.get("error")}
+    return {"plain": computed, "table": table if bands else {}, "bands": bands, "many": len(bands) > 3, "not_computed": nulls, "error": module.get("error")}
 
 
 def _matches(row: dict[str, Any]) -> list[dict[str, str]]:

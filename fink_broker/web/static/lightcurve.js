@@ -34,11 +34,11 @@
     return [y, good(e) ? e : 0];
   }
   const spread = (values, share, least) => {
-    const low = Math.min(...values), high = Math.max(...values), pad = (high - low) * share || least;
+    const low = Math.min(...values), high = Math.max(...values), pad = Math.max((high - low) * share, (least - high + low) / 2);
     return [low - pad, high + pad];
   };
   function heights(points) { // detections, and as much more as they span: a few poor points must not flatten them
-    const reach = (some) => spread(some.flatMap((p) => { const e = mode === "mag" ? Math.min(p.e, 0.5) : p.e; return [p.y - e, p.y + e]; }), 0.06, mode === "mag" ? 0.2 : 1);
+    const reach = (some) => spread(some.flatMap((p) => { const e = mode === "mag" ? Math.min(p.e, 0.5) : p.e; return [p.y - e, p.y + e]; }), 0.06, mode === "mag" ? 0.3 : 1);
     const every = reach(points), found = points.filter((p) => p.kind === "detection");
     if (found.length < 3) return every;
     const [low, high] = reach(found), more = high - low;
@@ -58,7 +58,7 @@
     const svg = make("svg", { viewBox: `0 0 ${W} ${H}`, role: "img", "aria-label": `light curve, ${mode === "mag" ? "magnitude" : "flux"}` }, box);
     const shown = all.filter((p) => !hidden.has(p.band)).map((p) => [p, value(p)]).filter(([, v]) => v).map(([p, [y, e]]) => ({ ...p, y, e }));
     if (!shown.length) { make("text", { x: W / 2, y: H / 2, "text-anchor": "middle" }, svg, "no photometry in this view"); return; }
-    const [x0, x1] = view || spread(shown.map((p) => p.mjd), 0.04, 0.5);
+    const [x0, x1] = view || spread(shown.map((p) => p.mjd), 0.04, 1);
     const within = shown.filter((p) => p.mjd >= x0 && p.mjd <= x1), sure = within.filter((p) => p.kind !== "limit" || mode === "mag");
     const [y0, y1] = heights(sure.length ? sure : within.length ? within : shown), beyond = within.filter((p) => p.y < y0 || p.y > y1).length;
     const X = (v) => L + ((v - x0) / (x1 - x0)) * (W - L - R);
