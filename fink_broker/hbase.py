@@ -4,23 +4,25 @@
 |---|---|---|
 | history | salt, survey, object, reversed time, alert id | one alert: neutral columns and module results; its light curve; Kafka position |
 | alert | salt, survey, alert id | where that alert stands in history, and its files in the lake |
-| position | salt, HEALPix pixel, survey, object, reversed night | narrow: position, time, brightness |
+| position | salt, HEALPix pixel, survey, object | narrow, a cell an alert (column: reversed time, alert id): position, time, brightness |
 | topic | topic, reversed time, alert id | narrow: the latest alerts of a substream |
 | sso | designation, reversed time, alert id | narrow: the alerts of a moving object |
 
-Keys are text of fixed width where order matters. Each alert's rows have keys of their own, so that a batch which runs again
-writes the same cells, and the newest comes first in whatever order alerts arrive. An alert without an object is filed
-under its Solar System designation, or else its own id.
+Keys are text of fixed width where order matters. Each alert's cells have names of their own, so that a batch which runs again
+writes the same cells, and the newest comes first in whatever order alerts arrive: HBase gives the first cell of a position
+row alone. In a position row the alerts that are not public come last. An alert without an object is filed under its Solar
+System designation, or else its own id.
 """
 
 from __future__ import annotations
 
+import math
 import zlib
 from collections.abc import Iterator
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from fink_broker.errors import Unavailable
+from fink_broker.errors import FinkError, NotFound, StoreError, Unavailable
 from fink_broker.retry import retried
 
 if TYPE_CHECKING:
@@ -41,7 +43,11 @@ PIXEL_ORDER = 18  # of the position table: 0.8 arcseconds, so that one object ha
 COARSE_ORDER = 4  # the salt of a position is a function of its pixel of this order (3.7 degrees)
 SALTS = 16
 NARROW = ("survey", "alert_id", "object_id", "ss_object_id", "ra", "dec", "mjd", "night", "band", "mag", "mag_err", "flux", "flux_err", "snr",
-          "reliability", "n_detections", "public")  # fmt: skip
+          "reliability", "first_mjd", "n_detections", "public")  # fmt: skip
+PRIVATE = "~"  # before the column of an alert that is not public: sorts behind all times
+_CURVE = "mjd array<double>, band array<string>, {}, kind array<string>"
+# Six digits are more than a survey measures; in full they would be half of all that is written.
+CURVE = _CURVE.format(", ".join(f"{name} array<float>" for name in ("flux", "flux_err", "mag", "mag_err", "limit_mag")))
 _ROW_ONLY = ("origin", "packet", "lightcurve", "reason", "value", "content", "topics")
 
 
@@ -57,7 +63,7 @@ def salt_sql(text: str) -> str:
 
 def reversed_time(mjd: float) -> str:
     """Fixed-width text that sorts the newest time first [d to 1e-6]."""
-    return f"{round((LAST_MJD - mjd) * 1e6):012d}"
+    return f"{math.floor((LAST_MJD - mjd) * 1e6 + 0.5):012d}"
 
 
 def reversed_sql(mjd: str) -> str:
@@ -76,15 +82,27 @@ def connect(settings: Settings) -> Any:
     try:
         return _connection(host, port, int(settings.hbase.timeout_seconds * 1000))
     except Exception as error:
-        raise unavailable(settings, error) from error
+        raise failure(settings.thrift, error) from error
 
 
-def unavailable(settings: Settings, error: Exception) -> Unavailable:
-    """What to tell when HBase does not answer."""
-    host, port = settings.thrift
-    return Unavailable(
-        f"HBase's Thrift server at {host}:{port} does not answer ({type(error).__name__}); start it with `fink up`, or set [hbase] host and port"
-    )
+def failure(address: tuple[str, int], error: Exception) -> FinkError:
+    """What to tell when HBase did not do what it was asked: only what may pass is Unavailable."""
+    if isinstance(error, FinkError):
+        return error
+    where, told = f"HBase's Thrift server at {address[0]}:{address[1]}", _java_line(error)
+    if "TableNotFound" in told:
+        return NotFound(f"{where} has not all tables of the broker ({told}); `fink run live` or `fink run index` makes them")
+    if "NoSuchColumnFamily" in told:
+        return StoreError(f"{where} has tables of another version of the broker ({told}); set [hbase] prefix to a new one and run `fink run index`")
+    what = f"refused: {told}" if told else f"does not answer ({type(error).__name__})"
+    return Unavailable(f"{where} {what}; start it with `fink up`, or set [hbase] host and port")
+
+
+def _java_line(error: Exception) -> str:
+    """The first line of what Java said; empty when it said nothing."""
+    said = getattr(error, "message", b"") if type(error).__name__ in ("IOError", "IllegalArgument") else b""
+    text = said.decode(errors="replace") if isinstance(said, bytes) else str(said)
+    return text.strip().partition("\n")[0][:200]
 
 
 def create_tables(settings: Settings) -> list[str]:
@@ -98,16 +116,14 @@ def create_tables(settings: Settings) -> list[str]:
             for table, families in TABLES.items():
                 name = table_name(settings, table)
                 if name not in there:
-                    options = {"max_versions": 1, "bloom_filter_type": "ROW"}
+                    options = {"max_versions": 1, "bloom_filter_type": "ROW", "compression": "GZ"}
                     connection.create_table(name, {family: {**options, **extra} for family, extra in families.items()})
                     made.append(name)
             return made
-        except Unavailable:
-            raise
         except Exception as error:
             if "AlreadyExists" in type(error).__name__:
                 return []
-            raise unavailable(settings, error) from error
+            raise failure(settings.thrift, error) from error
         finally:
             connection.close()
 
@@ -115,12 +131,16 @@ def create_tables(settings: Settings) -> list[str]:
 
 
 def index_rows(frame: DataFrame, lake_prefix: str = "") -> DataFrame:
-    """Keys and packed cells of alert rows, made in the JVM: workers only put bytes."""
-    from pyspark.sql.types import StructType
+    """Keys and packed cells of alert rows, made in the JVM: workers only put bytes.
 
-    modules = [f.name for f in frame.schema if isinstance(f.dataType, StructType) and f.name not in _ROW_ONLY]
-    neutral = [f"`{f.name}`" for f in frame.schema if not isinstance(f.dataType, StructType) and f.name not in _ROW_ONLY]
-    packed = ", ".join([*neutral, *(f"`{name}`" for name in modules)])
+    Every column is in a history cell, null or not, so that readers get the same columns of all alerts of one version.
+    """
+    from pyspark.sql.types import LongType, StructType
+
+    kept = [field for field in frame.schema if field.name not in _ROW_ONLY]
+    modules = [f"`{f.name}`" for f in kept if isinstance(f.dataType, StructType)]
+    neutral = [f"cast({f.name} as string) {f.name}" if isinstance(f.dataType, LongType) else f"`{f.name}`" for f in kept if f"`{f.name}`" not in modules]
+    packed = ", ".join([*neutral, *modules])
     who = "coalesce(object_id, ss_object_id, alert_id)"
     pixel = f"lpad(cast(shiftright(healpix, {2 * (29 - PIXEL_ORDER)}) as string), 12, '0')"
     coarse = f"cast(shiftright(healpix, {2 * (29 - COARSE_ORDER)}) as string)"
@@ -128,13 +148,14 @@ def index_rows(frame: DataFrame, lake_prefix: str = "") -> DataFrame:
     return frame.selectExpr(
         f"concat_ws('|', {salt_sql(f'concat(survey, {who})')}, survey, {who}, {reversed_sql('mjd')}, alert_id) history",
         f"concat_ws('|', {salt_sql('concat(survey, alert_id)')}, survey, alert_id) alert",
-        f"concat_ws('|', {salt_sql(coarse)}, {pixel}, survey, {who}, lpad(cast(99999999 - night as string), 8, '0')) position",
+        f"concat_ws('|', {salt_sql(coarse)}, {pixel}, survey, {who}) position",
+        f"if(coalesce(public, false), 'n:', 'n:{PRIVATE}') side",
         f"concat_ws('|', {reversed_sql('mjd')}, alert_id) latest",
         f"{topics} topics",
         f"if(ss_object_id is null, null, concat_ws('|', lower(ss_object_id), {reversed_sql('mjd')}, alert_id)) sso",
-        f"to_json(struct({packed})) neutral",
+        f"to_json(struct({packed}), map('ignoreNullFields', 'false')) neutral",
         f"to_json(struct({', '.join(NARROW)})) narrow",
-        "to_json(lightcurve) lightcurve",
+        f"to_json(cast(lightcurve as struct<{CURVE}>)) lightcurve",
         "concat_ws('|', origin.topic, origin.partition, origin.offset) origin",
         f"concat_ws('|', night, '{lake_prefix}') files",
     )
@@ -142,41 +163,41 @@ def index_rows(frame: DataFrame, lake_prefix: str = "") -> DataFrame:
 
 def write(settings: Settings, rows: DataFrame) -> int:
     """Put the rows of `index_rows` from the workers; returns how many alerts were written."""
+    options = settings.hbase
+    address, milliseconds = settings.thrift, int(options.timeout_seconds * 1000)
 
     def work(parts: Iterator[pd.DataFrame]) -> Iterator[pd.DataFrame]:
         import pandas as pd
 
         for part in parts:
-            retried(lambda part=part: _put(settings, part), "HBase put")  # type: ignore[misc]
+            retried(lambda part=part: put(address, options.prefix, part, options.batch_rows, milliseconds), "HBase put")  # type: ignore[misc]
             yield pd.DataFrame({"n": [len(part)]})
 
-    put = rows.mapInPandas(work, "n bigint")  # type: ignore[arg-type]
-    return int(sum(row[0] for row in put.collect()))
+    done = rows.mapInPandas(work, "n bigint")  # type: ignore[arg-type]
+    return int(sum(row[0] for row in done.collect()))
 
 
-def _put(settings: Settings, rows: pd.DataFrame) -> None:
-    name = settings.hbase.prefix
+def put(address: tuple[str, int], prefix: str, rows: pd.DataFrame, batch_rows: int = 500, timeout_ms: int = 15_000) -> None:
+    """Put rows of `index_rows` through this process's kept connection; all again after a failure gives the same cells."""
     try:
-        connection = _kept(*settings.thrift, int(settings.hbase.timeout_seconds * 1000))
-        batches = {table: connection.table(f"{name}_{table}").batch(batch_size=settings.hbase.batch_rows) for table in TABLES}
+        connection = _kept(*address, timeout_ms)
+        batches = {table: connection.table(f"{prefix}_{table}").batch(batch_size=batch_rows) for table in TABLES}
         records: list[Any] = list(rows.itertuples(index=False))
         for row in records:
-            narrow = {b"n:j": row.narrow.encode()}
+            narrow = row.narrow.encode()
             curve = {b"l:j": row.lightcurve.encode()} if isinstance(row.lightcurve, str) else {}
             batches["history"].put(row.history.encode(), {b"a:j": row.neutral.encode(), b"o:p": row.origin.encode(), **curve})
             batches["alert"].put(row.alert.encode(), {b"p:h": row.history.encode(), b"p:f": row.files.encode()})
-            batches["position"].put(row.position.encode(), narrow)
+            batches["position"].put(row.position.encode(), {f"{row.side}{row.latest}".encode(): narrow})
             for topic in row.topics:
-                batches["topic"].put(f"{topic}|{row.latest}".encode(), narrow)
+                batches["topic"].put(f"{topic}|{row.latest}".encode(), {b"n:j": narrow})
             if isinstance(row.sso, str):
-                batches["sso"].put(row.sso.encode(), narrow)
+                batches["sso"].put(row.sso.encode(), {b"n:j": narrow})
         for batch in batches.values():
             batch.send()
-    except Unavailable:
-        raise
     except Exception as error:
         _kept.cache_clear()
-        raise unavailable(settings, error) from error
+        raise failure(address, error) from error
 
 
 @lru_cache(maxsize=1)

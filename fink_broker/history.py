@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -12,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from fink_broker import hbase, sky
-from fink_broker.errors import FinkError, NotFound
+from fink_broker.errors import ConfigError, NotFound
 from fink_broker.retry import retried
 
 if TYPE_CHECKING:
@@ -20,111 +22,179 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 Row = dict[str, Any]
+Found = tuple[bytes, dict[bytes, bytes]]
 MOST = 10_000
+MOST_IN_CONE = 100_000  # objects that one range of a cone may hold
+MOST_CURVES = 40  # alerts whose own light curves are put together
 SCAN_ROWS = 1000
+IDLE_SECONDS = 60.0  # a connection unused for longer may have been closed at the other end
+POINT = ("mjd", "band", "flux", "flux_err", "mag", "mag_err", "limit_mag", "kind")
 
 
 class History:
-    """Reads the tables; safe to use from several threads."""
+    """Reads the tables; safe to use from several threads. With `public_only`, alerts that are not public do not exist."""
 
-    def __init__(self, settings: Settings, connections: int = 4) -> None:
+    def __init__(self, settings: Settings, connections: int = 8) -> None:
         self.settings = settings
-        self._free: list[Any] = []
+        self._free: list[tuple[Any, float]] = []
         self._lock = threading.Lock()
         self._slots = threading.Semaphore(connections)
         self._pool = ThreadPoolExecutor(connections)
 
-    def object(self, survey: str, object_id: str, limit: int = MOST) -> list[Row]:
+    def object(self, survey: str, object_id: str, limit: int = MOST, *, public_only: bool = False) -> list[Row]:
         """Alerts of an object, newest first; NotFound when there is none."""
-        found = [json.loads(cells[b"a:j"]) for _, cells in self._prefix("history", self._object_key(survey, object_id), [b"a:j"], limit)]
+        prefix = _object_key(survey, object_id)
+        found = self._rows("history", prefix, _after(prefix), b"a:j", limit, public_only)
         if not found:
             raise NotFound(f"no object {object_id} of {survey} in HBase; check its id, or search by position")
         return found
 
-    def lightcurve(self, survey: str, object_id: str) -> dict[str, list[Any]]:
-        """All points known of an object, in time order: the newest alert's own history, and each alert's detection before it."""
-        rows = self.object(survey, object_id)
-        newest = next(iter(self._prefix("history", self._object_key(survey, object_id), [b"l:j"], 1)), None)
-        curve: dict[str, list[Any]] = json.loads(newest[1][b"l:j"]) if newest and b"l:j" in newest[1] else {}
-        names = ("mjd", "band", "flux", "flux_err", "mag", "mag_err", "limit_mag", "kind")
-        points = {(round(curve["mjd"][i], 5), curve["band"][i], curve["kind"][i]): tuple(curve[n][i] for n in names) for i in range(len(curve.get("mjd", [])))}
-        for row in rows:
-            point = tuple(row.get(n) for n in names[:-1])
-            points.setdefault((round(row["mjd"], 5), row.get("band"), "detection"), (*point, "detection"))
-        ordered = sorted(points.values(), key=lambda point: point[0])
-        return {name: [point[i] for point in ordered] for i, name in enumerate(names)}
+    def find(self, object_id: str, limit: int = MOST, *, public_only: bool = False) -> tuple[str, list[Row]]:
+        """Survey and alerts of an object, whichever survey has it; NotFound when none has."""
 
-    def alert(self, alert_id: str, survey: str | None = None) -> tuple[Row, str]:
+        def look(survey: str) -> list[Row]:
+            with contextlib.suppress(NotFound):
+                return self.object(survey, object_id, limit, public_only=public_only)
+            return []
+
+        names = self._surveys()
+        for name, rows in zip(names, self._pool.map(look, names), strict=True):
+            if rows:
+                return name, rows
+        raise NotFound(f"no object {object_id} of {', '.join(names)} in HBase; check its id, or search by position")
+
+    def lightcurve(self, survey: str, object_id: str, rows: list[Row] | None = None, *, public_only: bool = False) -> dict[str, list[Any]]:
+        """All points known of an object, in time order; `rows`, what `object` gave.
+
+        An alert tells the points of some time before it (ZTF: 30 days), so the newest alert's are taken, then those of
+        the newest alert before them, and so on; and each alert's own detection.
+        """
+        rows = rows or self.object(survey, object_id, public_only=public_only)
+        points: dict[tuple[float, str, str], tuple[Any, ...]] = {}
+        reach, read = float("inf"), 0
+        for row in rows:
+            own = tuple(row.get(name) for name in POINT[:-1])
+            points.setdefault((round(row["mjd"], 5), row.get("band") or "", "detection"), (*own, "detection"))
+            if row["mjd"] > reach or read == MOST_CURVES:
+                continue
+            read += 1
+            curve = self._curve(survey, object_id, row)
+            for i, mjd in enumerate(curve["mjd"]):
+                points.setdefault((round(mjd, 5), curve["band"][i], curve["kind"][i]), tuple(curve[name][i] for name in POINT))
+            reach = min([row["mjd"] - 1e-6, *curve["mjd"]])
+        doubled = [key for key in points if key[2] == "limit" and (*key[:2], "detection") in points]  # found later, in what had been a limit
+        ordered = sorted((point for key, point in points.items() if key not in doubled), key=lambda point: point[0])
+        return {name: [point[i] for point in ordered] for i, name in enumerate(POINT)}
+
+    def alert(self, alert_id: str, survey: str | None = None, *, public_only: bool = False) -> tuple[Row, str]:
         """One alert, and "NIGHT|PREFIX" of its files in the lake; NotFound when no survey has it."""
         for name in [survey] if survey else self._surveys():
             key = f"{hbase.salt(name + alert_id)}|{name}|{alert_id}".encode()
-            cells = self._run(lambda c, key=key: self._table(c, "alert").row(key))  # type: ignore[misc]
-            if cells:
-                row = self._run(lambda c, cells=cells: self._table(c, "history").row(cells[b"p:h"], columns=[b"a:j"]))  # type: ignore[misc]
-                if row:
-                    return json.loads(row[b"a:j"]), cells[b"p:f"].decode()
-        raise NotFound(f"no alert {alert_id} in HBase; check its id and survey")
+            cells = self._row("alert", key, b"p")
+            row = self._row("history", cells[b"p:h"], b"a:j") if cells else {}
+            if row and (found := _alert(row[b"a:j"])) and (found.get("public") is True or not public_only):
+                return found, cells[b"p:f"].decode()
+        raise NotFound(f"no {'public ' if public_only else ''}alert {alert_id} in HBase; check its id and survey")
 
-    def latest(self, topic: str, limit: int = 10, before_mjd: float | None = None) -> list[Row]:
-        """The newest alerts of a substream, newest first; from before a time [MJD TAI] when given."""
+    def latest(self, topic: str, limit: int = 10, before_mjd: float | None = None, since_mjd: float | None = None, *, public_only: bool = False) -> list[Row]:
+        """The newest alerts of a substream, newest first; from before and since some times [MJD TAI] when given."""
         prefix = f"{topic}|".encode()
-        start = f"{topic}|{hbase.reversed_time(before_mjd)}|~".encode() if before_mjd is not None else prefix
-        return [json.loads(cells[b"n:j"]) for _, cells in self._range("topic", start, _after(prefix), [b"n:j"], limit)]
+        start = prefix if before_mjd is None else f"{topic}|{hbase.reversed_time(before_mjd)}|~".encode()
+        stop = _after(prefix) if since_mjd is None else f"{topic}|{hbase.reversed_time(since_mjd)}|~".encode()
+        return self._rows("topic", start, stop, b"n:j", limit, public_only)
 
-    def cone(self, ra: float, dec: float, radius_arcsec: float, limit: int = 1000, survey: str | None = None) -> list[Row]:
+    def newest(self, topics: list[str], limit: int, *, public_only: bool = False) -> dict[str, list[Row]]:
+        """The newest alerts of several substreams, side by side."""
+        return dict(zip(topics, self._pool.map(lambda topic: self.latest(topic, limit, public_only=public_only), topics), strict=True))
+
+    def cone(self, ra: float, dec: float, radius_arcsec: float, limit: int = 1000, survey: str | None = None, *, public_only: bool = False) -> list[Row]:
         """Objects within a radius, nearest first, each with its newest position and `separation_arcsec`."""
-        newest: dict[tuple[str, str], Row] = {}
-        shift = 2 * (sky.ORDER - hbase.PIXEL_ORDER)
-        spans = []
-        for low, high in sky.cone_ranges(ra, dec, radius_arcsec):
-            spans += _by_salt(low >> shift, ((high - 1) >> shift) + 1)
-        scans = [(f"{salt}|{low:012d}".encode(), f"{salt}|{high:012d}".encode()) for salt, low, high in spans]
-        for part in self._pool.map(lambda span: list(self._range("position", span[0], span[1], [b"n:j"], 200_000)), scans):
+        newest: dict[tuple[str, str], tuple[bytes, Row]] = {}
+        for part in self._pool.map(self._span, _spans(ra, dec, radius_arcsec)):
             for key, cells in part:
+                (column, value) = next(iter(cells.items()))
                 name, who = key.decode().split("|")[2:4]
-                row = json.loads(cells[b"n:j"])
-                if (survey is None or name == survey) and row["mjd"] > newest.get((name, who), {"mjd": -1})["mjd"]:
-                    newest[name, who] = row
-        rows = list(newest.values())
+                private = column.startswith(b"n:" + hbase.PRIVATE.encode())
+                if (survey is None or name == survey) and not (private and public_only) and column < newest.get((name, who), (b"~", {}))[0]:
+                    newest[name, who] = column, _alert(value)
+        rows = [row for _, row in newest.values()]
         if not rows:
             return []
         apart = sky.separation_arcsec(ra, dec, np.array([r["ra"] for r in rows]), np.array([r["dec"] for r in rows]))
         near = [{**row, "separation_arcsec": round(float(d), 4)} for row, d in zip(rows, apart, strict=True) if d <= radius_arcsec]
         return sorted(near, key=lambda row: row["separation_arcsec"])[:limit]
 
-    def sso(self, designation: str, limit: int = MOST) -> list[Row]:
+    def sso(self, designation: str, limit: int = MOST, *, public_only: bool = False) -> list[Row]:
         """Alerts of a moving object, newest first."""
-        found = [json.loads(cells[b"n:j"]) for _, cells in self._prefix("sso", f"{designation.lower()}|".encode(), [b"n:j"], limit)]
+        prefix = f"{designation.lower()}|".encode()
+        found = self._rows("sso", prefix, _after(prefix), b"n:j", limit, public_only)
         if not found:
             raise NotFound(f"no alert of a Solar System object named {designation}; write it as the survey does, such as '2015 AB1' or a number")
         return found
 
+    def holds(self, survey: str, alert_ids: Sequence[str]) -> set[str]:
+        """Those of some alerts that the history table has."""
+        found: set[str] = set()
+        for start in range(0, len(alert_ids), SCAN_ROWS):
+            part = alert_ids[start : start + SCAN_ROWS]
+            keys = [f"{hbase.salt(survey + one)}|{survey}|{one}".encode() for one in part]
+            rows = self._run(lambda c, keys=keys: self._table(c, "alert").rows(keys, columns=[b"p:h"]))  # type: ignore[misc]
+            places = {cells[b"p:h"]: key.decode().rpartition("|")[2] for key, cells in rows}
+            there = self._run(lambda c, places=places: self._table(c, "history").rows(list(places), columns=[b"o:p"]))  # type: ignore[misc]
+            found |= {places[key] for key, _ in there}
+        return found
+
     def count(self, spans: dict[str, dict[int, tuple[int, int]]]) -> int:
         """Distinct alerts in the history table that came from these Kafka positions (scans the table's smallest family)."""
-        found = set()
-        for key, cells in self._range("history", b"", b"\xff", [b"o:p"], None):
-            topic, partition, offset = cells[b"o:p"].decode().split("|")
-            first, last = spans.get(topic, {}).get(int(partition), (1, 0))
-            if first <= int(offset) <= last:
-                found.add(tuple(key.decode().split("|")[1::3]))
-        return len(found)
+
+        def within(salt: int) -> set[tuple[str, ...]]:
+            found = set()
+            for key, cells in self._range("history", f"{salt:02x}|".encode(), f"{salt:02x}~".encode(), b"o:p", None):
+                topic, partition, offset = cells[b"o:p"].decode().split("|")
+                first, last = spans.get(topic, {}).get(int(partition), (1, 0))
+                if first <= int(offset) <= last:
+                    found.add(tuple(key.decode().split("|")[1::3]))
+            return found
+
+        return len(set[tuple[str, ...]]().union(*self._pool.map(within, range(hbase.SALTS))))
 
     def _surveys(self) -> list[str]:
-        return sorted(file.parent.name for file in self.settings.schemas_path.glob("*/survey.toml"))
+        return sorted((file.parent.name for file in self.settings.schemas_path.glob("*/survey.toml")), reverse=True)
 
-    def _object_key(self, survey: str, object_id: str) -> bytes:
-        return f"{hbase.salt(survey + object_id)}|{survey}|{object_id}|".encode()
+    def _curve(self, survey: str, object_id: str, row: Row) -> dict[str, list[Any]]:
+        key = _object_key(survey, object_id) + f"{hbase.reversed_time(row['mjd'])}|{row['alert_id']}".encode()
+        cells = self._row("history", key, b"l:j")
+        return _read(cells[b"l:j"]) if cells else {name: [] for name in POINT}
 
-    def _prefix(self, table: str, prefix: bytes, columns: Sequence[bytes], limit: int) -> list[tuple[bytes, dict[bytes, bytes]]]:
-        return list(self._range(table, prefix, _after(prefix), columns, limit))
+    def _span(self, span: tuple[bytes, bytes]) -> list[Found]:
+        """Position rows of a range of pixels, of each only the first cell: the newest public alert."""
+        found = self._range("position", *span, b"n", MOST_IN_CONE + 1, "ColumnPaginationFilter(1, 0)")
+        if len(found) > MOST_IN_CONE:
+            raise ConfigError(f"more than {MOST_IN_CONE:,} objects lie in or about this cone; ask for a smaller radius")
+        return found
 
-    def _range(self, table: str, start: bytes, stop: bytes, columns: Sequence[bytes], limit: int | None) -> Iterator[tuple[bytes, dict[bytes, bytes]]]:
-        def scan(connection: Any) -> list[tuple[bytes, dict[bytes, bytes]]]:
-            size = min(limit or SCAN_ROWS, SCAN_ROWS)
-            found = self._table(connection, table).scan(row_start=start, row_stop=stop, columns=list(columns), limit=limit, batch_size=size)
-            return list(found)
+    def _rows(self, table: str, start: bytes, stop: bytes, column: bytes, limit: int, public_only: bool) -> list[Row]:
+        found: list[Row] = []
+        while len(found) < limit:
+            wanted = limit - len(found)
+            part = self._range(table, start, stop, column, wanted)
+            rows = [_alert(cells[column]) for _, cells in part]
+            found += [row for row in rows if row.get("public") is True] if public_only else rows
+            if len(part) < wanted:
+                break
+            start = part[-1][0] + b"\0"
+        return found
 
-        yield from self._run(scan)
+    def _range(self, table: str, start: bytes, stop: bytes, column: bytes, limit: int | None, only: str | None = None) -> list[Found]:
+        size = min(limit or SCAN_ROWS, SCAN_ROWS)
+
+        def scan(connection: Any) -> list[Found]:
+            return list(self._table(connection, table).scan(start, stop, columns=[column], filter=only, limit=limit, batch_size=size))
+
+        return self._run(scan)
+
+    def _row(self, table: str, key: bytes, column: bytes) -> dict[bytes, bytes]:
+        return self._run(lambda connection: self._table(connection, table).row(key, columns=[column]))
 
     def _table(self, connection: Any, table: str) -> Any:
         return connection.table(hbase.table_name(self.settings, table))
@@ -139,17 +209,30 @@ class History:
     @contextmanager
     def _connection(self) -> Iterator[Any]:
         with self._slots:
-            with self._lock:
-                connection = self._free.pop() if self._free else None
-            connection = connection or hbase.connect(self.settings)
+            connection = self._reused() or hbase.connect(self.settings)
             try:
                 yield connection
-            except FinkError:
-                raise
             except Exception as error:
-                raise hbase.unavailable(self.settings, error) from error
+                with contextlib.suppress(Exception):
+                    connection.close()
+                raise hbase.failure(self.settings.thrift, error) from error
             with self._lock:
-                self._free.append(connection)
+                self._free.append((connection, time.monotonic()))
+
+    def _reused(self) -> Any:
+        """A connection of late use, if there is one."""
+        with self._lock:
+            while self._free:
+                connection, used = self._free.pop()
+                if time.monotonic() - used < IDLE_SECONDS:
+                    return connection
+                with contextlib.suppress(Exception):
+                    connection.close()
+        return None
+
+
+def _object_key(survey: str, object_id: str) -> bytes:
+    return f"{hbase.salt(survey + object_id)}|{survey}|{object_id}|".encode()
 
 
 def _after(prefix: bytes) -> bytes:
@@ -157,10 +240,28 @@ def _after(prefix: bytes) -> bytes:
     return prefix[:-1] + bytes([prefix[-1] + 1])
 
 
-def _by_salt(low: int, high: int) -> list[tuple[str, int, int]]:
-    """A range of pixels cut where the salt changes."""
-    shift = 2 * (hbase.PIXEL_ORDER - hbase.COARSE_ORDER)
-    cut = []
-    for coarse in range(low >> shift, ((high - 1) >> shift) + 1):
-        cut.append((hbase.salt(str(coarse)), max(low, coarse << shift), min(high, (coarse + 1) << shift)))
-    return cut
+def _read(cell: bytes) -> Row:
+    """A packed cell; JSON has no NaN, so Spark writes it as text."""
+    for name in (b'"NaN"', b'"Infinity"', b'"-Infinity"'):
+        if name in cell:
+            cell = cell.replace(name, b"null")
+    row: Row = json.loads(cell)
+    return row
+
+
+def _alert(cell: bytes) -> Row:
+    """An alert's packed cell, with the narrow columns whether it has them or not."""
+    return dict.fromkeys(hbase.NARROW) | _read(cell)
+
+
+def _spans(ra: float, dec: float, radius_arcsec: float) -> list[tuple[bytes, bytes]]:
+    """Ranges of position keys that cover a cone: ranges of pixels, cut where the salt changes."""
+    down, coarse = 2 * (sky.ORDER - hbase.PIXEL_ORDER), 2 * (hbase.PIXEL_ORDER - hbase.COARSE_ORDER)
+    found = []
+    for start, stop in sky.cone_ranges(ra, dec, radius_arcsec):
+        low, high = start >> down, ((stop - 1) >> down) + 1
+        for pixel in range(low >> coarse, ((high - 1) >> coarse) + 1):
+            salt = hbase.salt(str(pixel))
+            span = max(low, pixel << coarse), min(high, (pixel + 1) << coarse)
+            found.append((f"{salt}|{span[0]:012d}".encode(), f"{salt}|{span[1]:012d}".encode()))
+    return found

@@ -20,7 +20,7 @@ LAYERS = [
     {"past", "science_module", "science", "adapter", "catalog", "catalog_import", "isolation", "sample", "filters", "filter_function"},
     {"lake", "kafka", "message", "hbase", "history", "ledger"},
     {"services", "jobs", "testing"},
-    {"conversion", "spool", "replay", "simulate", "client", "balance", "contract"},
+    {"conversion", "spool", "replay", "simulate", "client", "balance", "contract", "audit"},
     {"web", "demo"},
     {"cli"},
 ]

@@ -29,6 +29,7 @@ COMMANDS = {
     "serve": ["serve"],
     "listen": ["listen"],
     "object": ["object", "cone"],
+    "ledger": ["ledger"],
     "config": ["config"],
 }
 

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import json
-from typing import Any, Literal
+import re
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from fastapi import Response
 
+if TYPE_CHECKING:
+    import pyarrow as pa
+
 Format = Literal["json", "csv", "parquet", "votable"]
+FORMATS: tuple[Format, ...] = get_args(Format)
 Row = dict[str, Any]
 MEDIA = {
     "json": "application/json",
@@ -16,30 +22,73 @@ MEDIA = {
     "parquet": "application/vnd.apache.parquet",
     "votable": "application/x-votable+xml",
 }
+SUFFIX = {"csv": "csv", "parquet": "parquet", "votable": "vot"}
+UNITS = {
+    "ra": "deg", "dec": "deg", "mjd": "d", "first_mjd": "d", "flux": "nJy", "flux_err": "nJy", "mag": "mag", "mag_err": "mag", "limit_mag": "mag",
+    "separation_arcsec": "arcsec", "ss_distance_arcsec": "arcsec", "neighbour_distance_arcsec": "arcsec",
+}  # fmt: skip
+UCDS = {"alert_id": "meta.id", "object_id": "meta.id;meta.main", "ra": "pos.eq.ra;meta.main", "dec": "pos.eq.dec;meta.main", "mjd": "time.epoch"}
 
 
-def answer(rows: list[Row], kind: Format, columns: str | None = None) -> Response:
-    """The rows in a format; `columns` is a comma list, dotted into module results."""
+def answer(rows: list[Row], kind: Format, columns: str | None = None, name: str = "fink") -> Response:
+    """The rows in a format; `columns` is a comma list, dotted into module results; `name` is for the file."""
     if columns:
-        names = [name.strip() for name in columns.split(",") if name.strip()]
+        names = [part.strip() for part in columns.split(",") if part.strip()]
         rows = [{name: dig(row, name) for name in names} for row in rows]
     if kind == "json":
         return Response(json.dumps(rows), media_type=MEDIA[kind])
-    import pandas as pd
+    safe = re.sub(r"[^A-Za-z0-9._+-]", "_", name)
+    made = {"csv": _csv, "parquet": _parquet, "votable": _votable}[kind](rows)
+    return Response(made, media_type=MEDIA[kind], headers={"Content-Disposition": f'attachment; filename="{safe}.{SUFFIX[kind]}"'})
 
-    frame = pd.DataFrame([flat(row) for row in rows])
-    if kind == "csv":
-        return Response(frame.to_csv(index=False), media_type=MEDIA[kind])
+
+def _columns(rows: list[Row]) -> dict[str, list[Any]]:
+    """Columns in the order in which rows bring them."""
+    flats = [flat(row) for row in rows]
+    names = dict.fromkeys(name for row in flats for name in row)
+    return {name: [row.get(name) for row in flats] for name in names}
+
+
+def _table(rows: list[Row]) -> pa.Table:
+    """As Arrow: whole numbers with gaps stay whole; a column without any value is text."""
+    import pyarrow as pa
+
+    arrays = {name: pa.array(values) for name, values in _columns(rows).items()}
+    return pa.table({name: array.cast(pa.string()) if pa.types.is_null(array.type) else array for name, array in arrays.items()})
+
+
+def _csv(rows: list[Row]) -> bytes:
+    columns, stream = _columns(rows), io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows(zip(*columns.values(), strict=True))
+    return stream.getvalue().encode()
+
+
+def _parquet(rows: list[Row]) -> bytes:
+    import pyarrow.parquet as pq
+
     stream = io.BytesIO()
-    if kind == "parquet":
-        frame.to_parquet(stream, index=False)
-    else:
-        from astropy.table import Table
+    pq.write_table(_table(rows), stream, compression="zstd")
+    return stream.getvalue()
 
-        texts = frame.select_dtypes(object).columns
-        filled = frame.assign(**{name: frame[name].map(lambda v: "" if v is None or v != v else str(v)) for name in texts})
-        Table.from_pandas(filled).write(stream, format="votable")
-    return Response(stream.getvalue(), media_type=MEDIA[kind])
+
+def _votable(rows: list[Row]) -> bytes:
+    from astropy.io.votable import from_table
+    from astropy.table import MaskedColumn, Table
+
+    table, source = Table(), _table(rows)
+    empty = {"string": "", "bool": False, "int64": 0, "double": 0.0}
+    for name in source.column_names:
+        column = source.column(name)
+        mask, filled = column.is_null().to_numpy(), column.fill_null(empty[str(column.type)])
+        values = [str(value) for value in filled.to_pylist()] if str(column.type) == "string" else filled.to_numpy()
+        table[name] = MaskedColumn(values, mask=mask, unit=UNITS.get(name))
+    votable, stream = from_table(table), io.BytesIO()
+    for field in votable.get_first_table().fields:
+        field.ucd = UCDS.get(field.name)
+    votable.to_xml(stream)
+    return stream.getvalue()
 
 
 def flat(row: Row, prefix: str = "") -> Row:

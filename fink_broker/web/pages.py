@@ -1,89 +1,173 @@
-"""The pages: search, object, topics, nights, status; each has a JSON twin at the same address with .json."""
+"""The pages: search, object, topics, status; each has a JSON twin at the same address with .json."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from fastapi import APIRouter, Request, Response
-from fastapi.responses import JSONResponse, RedirectResponse
+from fastapi.responses import FileResponse, JSONResponse, RedirectResponse
 from fastapi.templating import Jinja2Templates
 
-from fink_broker.errors import NotFound
+from fink_broker.errors import FinkError, NotFound
 from fink_broker.sky import galactic_latitude
-from fink_broker.web import api, state
+from fink_broker.web import api, cutouts
+from fink_broker.web.asked import Asked
 
 router = APIRouter(include_in_schema=False)
-templates = Jinja2Templates(directory=Path(__file__).parent / "templates")
-templates.env.filters["sig"] = lambda value: f"{value:.4g}" if isinstance(value, float) else value
-_CONE = re.compile(r"\s*([\d.]+)[\s,]+([+-]?[\d.]+)(?:[\s,]+([\d.]+))?\s*$")
-ONE_ROW = ("xmatch",)  # shown apart from the scores
+HERE = Path(__file__).parent
+templates = Jinja2Templates(directory=HERE / "templates")
+_CONE = re.compile(r"\s*(\d+(?:\.\d*)?)[\s,;]+([+-]?\d+(?:\.\d*)?)(?:[\s,;]+(\d+(?:\.\d*)?))?\s*$")
+APART = ("xmatch", "provenance")  # module results shown apart from the scores
+SHOWN = 200  # rows of a table
+RECENT = 4
 
 
 def show(request: Request, name: str, values: dict[str, Any]) -> Response:
     """A page, or its JSON twin."""
-    if request.url.path.endswith(".json"):
+    if _is_twin(request):
         return JSONResponse(values)
-    return templates.TemplateResponse(request, f"{name}.html", values)
+    path = "/index" if request.url.path == "/" else request.url.path
+    twin = f"{quote(path)}.json" + (f"?{request.url.query}" if request.url.query else "")
+    return templates.TemplateResponse(request, f"{name}.html", {"twin": twin, **values})
+
+
+def _is_twin(request: Request) -> bool:
+    return request.url.path.endswith(".json")
+
+
+def _significant(value: Any) -> str:
+    """A value for a reader: four digits, thousands apart, nothing computed as a dash."""
+    if value is None:
+        return "–"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:,.0f}" if 1000 <= abs(value) < 1e6 else f"{value:.4g}"
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def _date(mjd: float | None) -> str:
+    """Date and minute of a time [MJD TAI], in UTC (TAI is 37 s ahead)."""
+    return "" if mjd is None else f"{datetime(1858, 11, 17, tzinfo=UTC) + timedelta(days=mjd, seconds=-37):%Y-%m-%d %H:%M}"
+
+
+def _who(row: dict[str, Any]) -> str:
+    """What a row's object is filed under."""
+    return str(row.get("object_id") or row.get("ss_object_id") or row["alert_id"])
+
+
+def _address(row: dict[str, Any]) -> str:
+    """Where the page of a row's object is."""
+    return f"/object/{quote(row['survey'])}/{quote(_who(row), safe='')}"
+
+
+def _sexagesimal(row: dict[str, Any]) -> str:
+    """A row's position as hours and degrees, to 0.01 s and 0.1 arcsec."""
+    ra, dec = round(row["ra"] % 360 * 24000) % 8_640_000, round(abs(row["dec"]) * 36000)
+    hours = f"{ra // 360_000:02d}:{ra // 6000 % 60:02d}:{ra % 6000 / 100:05.2f}"
+    return f"{hours} {'-' if row['dec'] < 0 else '+'}{dec // 36000:02d}:{dec // 600 % 60:02d}:{dec % 600 / 10:04.1f}"
+
+
+def _ago(seconds: float) -> str:
+    """How long ago, in the unit that fits."""
+    for name, length in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.0f} {name} ago"
+    return f"{seconds:.0f} s ago"
+
+
+templates.env.filters |= {
+    "sig": _significant, "date": _date, "address": _address, "who": _who, "sexagesimal": _sexagesimal, "ago": _ago,
+    "number": lambda value: "?" if value is None else f"{value:,}",
+    "words": lambda name: name.replace("_", " "),
+}  # fmt: skip
+
+
+@router.get("/favicon.ico")
+def icon() -> Response:
+    """For those who ask without reading the page."""
+    return FileResponse(HERE / "static" / "icon.svg", media_type="image/svg+xml")
 
 
 @router.get("/")
+@router.get("/index.json")
 def home(request: Request, q: str = "") -> Response:
     """Search by id, position or designation; below, the newest alerts of each topic."""
-    if not q:
-        found = [row for row in state.topics(request.app.state.settings) if row["messages"]]
-        return show(request, "home", {"topics": found})
+    q = q.strip()
+    if q:
+        return search(request, q)
+    surveys = request.app.state.surveys
+    rows = [{**row, "title": surveys[row["survey"]].title} for row in request.app.state.broker.topics() if row["messages"] != 0]
+    newest: dict[str, list[dict[str, Any]]] = {}
+    with contextlib.suppress(FinkError):  # the page shows the topics even while HBase is away
+        newest = api.history(request).newest([row["topic"] for row in rows], RECENT, public_only=api.public_only(request))
+    return show(request, "home", {"topics": [{**row, "newest": newest.get(row["topic"], [])} for row in rows]})
+
+
+def search(request: Request, q: str) -> Response:
+    """What a query means: a cone, an object, a moving object, an alert."""
+    history, hidden = api.history(request), api.public_only(request)
     if cone := _CONE.match(q):
         ra, dec, radius = (float(part) if part else 5.0 for part in cone.groups())
-        rows = api.visible(api.history(request).cone(ra, dec, min(radius, 18000), 200), request)
-        return show(request, "results", {"q": q, "title": f"Objects within {radius:g} arcsec of {ra:g} {dec:+g}", "rows": rows})
-    try:
-        survey, rows = api.find_object(request, q.strip(), None)
-        return RedirectResponse(f"/object/{survey}/{q.strip()}")
-    except NotFound:
-        pass
-    try:
-        rows = api.visible(api.history(request).sso(q.strip()), request)
-        return show(request, "results", {"q": q, "title": f"Alerts of Solar System object {q.strip()}", "rows": rows})
-    except NotFound:
-        row, _ = api.history(request).alert(q.strip())
-        if not api.visible([row], request):
-            raise
-        who = row.get("object_id") or row.get("ss_object_id") or row["alert_id"]
-        return RedirectResponse(f"/object/{row['survey']}/{who}")
+        rows = api.cone_rows(request, Asked({"ra": ra, "dec": dec, "radius": radius}))
+        title = f"Objects within {radius:g}″ of {ra:g} {dec:+g}"
+        return show(request, "results", _listed(q, title, rows, f"conesearch?ra={ra:g}&dec={dec:g}&radius={radius:g}&format=csv"))
+    end = ".json" if _is_twin(request) else ""
+    with contextlib.suppress(NotFound):
+        survey, _ = history.find(q, limit=1, public_only=hidden)
+        return RedirectResponse(f"/object/{quote(survey)}/{quote(q, safe='')}{end}")
+    with contextlib.suppress(NotFound):
+        rows = history.sso(q, public_only=hidden)
+        return show(request, "results", _listed(q, f"Alerts of Solar System object {q}", rows, f"sso?designation={quote(q)}&format=csv"))
+    with contextlib.suppress(NotFound):
+        return RedirectResponse(_address(history.alert(q, public_only=hidden)[0]) + end)
+    raise NotFound(f"nothing is named '{q}': no object, alert or Solar System object; a place is written as 'ra dec radius' [deg, deg, arcsec]")
 
 
-@router.get("/object/{survey}/{object_id}")
-@router.get("/object/{survey}/{object_id}.json")  # the lower one is tried first
+def _listed(q: str, title: str, rows: list[dict[str, Any]], call: str) -> dict[str, Any]:
+    return {"q": q, "title": title, "number": len(rows), "rows": rows[:SHOWN], "csv": f"/api/v1/{call}"}
+
+
+@router.get("/object/{survey}/{object_id:path}")
+@router.get("/object/{survey}/{object_id:path}.json")  # the lower one is tried first
 def object_page(request: Request, survey: str, object_id: str) -> Response:
     """Light curve, cutouts, scores, cross-matches, history."""
     _, rows = api.find_object(request, object_id, survey)
-    curve = api.history(request).lightcurve(survey, object_id)
-    newest = rows[0]
-    modules = {name: _shown(value) for name, value in newest.items() if isinstance(value, dict) and name not in ("provenance", *ONE_ROW)}
+    curve = api.history(request).lightcurve(survey, object_id, rows, public_only=api.public_only(request))
+    newest, kinds = rows[0], request.app.state.surveys[survey].cutout_paths
+    modules = {name: _shown(value) for name, value in newest.items() if isinstance(value, dict) and name not in APART}
     values = {
-        "survey": survey, "title": request.app.state.surveys[survey].title, "object_id": object_id, "rows": rows, "newest": newest,
-        "curve": curve, "curve_json": json.dumps(curve).replace("</", "<\\/"), "modules": modules, "matches": _matches(newest),
-        "provenance": newest.get("provenance", {}), "latitude": round(float(galactic_latitude(newest["ra"], newest["dec"])), 2),
-        "cutouts": list(request.app.state.surveys[survey].cutout_paths),
+        "survey": survey, "title": request.app.state.surveys[survey].title, "object_id": object_id, "number": len(rows), "rows": rows[:SHOWN],
+        "newest": newest, "curve": curve, "modules": modules, "matches": _matches(newest), "catalogued": "xmatch" in newest,
+        "provenance": newest.get("provenance") or {}, "latitude": round(float(galactic_latitude(newest["ra"], newest["dec"])), 2),
+        "kinds": [kind for kind in cutouts.KINDS if kind in kinds], "detections": curve["kind"].count("detection"),
     }  # fmt: skip
+    if not _is_twin(request):
+        values["curve_json"] = json.dumps(curve).replace("<", "\\u003c").replace("&", "\\u0026")
+        values["stretches"], values["colormaps"] = cutouts.STRETCHES, list(cutouts.COLORMAPS)
     return show(request, "object", values)
 
 
 def _shown(module: dict[str, Any]) -> dict[str, Any]:
-    """A module's results for a reader: per-band fields as one row each."""
+    """A module's results for a reader: fields of one band each as a table, the others as a list, those without a value named."""
     table: dict[str, dict[str, Any]] = {}
     plain: dict[str, Any] = {}
     for field, value in module.items():
         stem, _, band = field.rpartition("_")
-        if band in "ugrizy" and len(band) == 1 and stem:
+        if len(band) == 1 and band in "ugrizy" and stem:
             table.setdefault(stem, {})[band] = value
-        else:
+        elif field != "error":
             plain[field] = value
-    bands = [band for band in "ugrizy" if any(band in row for row in table.values())]
-    return {"plain": plain, "table": table, "bands": bands}
+    bands = [band for band in "ugrizy" if any(row.get(band) is not None for row in table.values())]
+    nulls = [field for field, value in plain.items() if value is None]
+    computed = {field: value for field, value in plain.items() if value is not None}
+    return {"plain": computed, "table": table if bands else {}, "bands": bands, "many": len(bands) > 3, "not_computed": nulls, "error": module.get("error")}
 
 
 def _matches(row: dict[str, Any]) -> list[dict[str, str]]:
@@ -99,28 +183,35 @@ def _matches(row: dict[str, Any]) -> list[dict[str, str]]:
 @router.get("/topic/{topic}.json")
 def topic_page(request: Request, topic: str) -> Response:
     """The newest alerts of a substream."""
-    rows = api.visible(api.history(request).latest(topic, 100), request)
-    return show(request, "results", {"q": "", "title": f"Newest alerts of {topic}", "rows": rows})
+    rows = api.latest_rows(request, topic, SHOWN)
+    return show(request, "results", {**_listed("", f"Newest alerts of {topic}", rows, f"latests?topic={quote(topic)}&n={SHOWN}&format=csv"), "topic": topic})
 
 
-@router.get("/topics.json")
 @router.get("/topics")
+@router.get("/topics.json")
 def topics_page(request: Request) -> Response:
     """All substreams."""
-    return show(request, "topics", {"topics": state.topics(request.app.state.settings)})
+    return show(request, "topics", {"topics": request.app.state.broker.topics()})
 
 
-@router.get("/status.json")
 @router.get("/status")
+@router.get("/status.json")
 def status_page(request: Request) -> Response:
     """Services, jobs, lag; nights."""
-    settings = request.app.state.settings
-    return show(request, "status", {**state.status(settings), "nights": state.statistics(settings)})
+    broker = request.app.state.broker
+    return show(request, "status", {**broker.status(), "nights": broker.statistics()})
 
 
 @router.get("/docs")
 def docs(request: Request) -> Response:
-    """The API, from its own OpenAPI description, without scripts of others."""
-    paths = request.app.openapi()["paths"]
-    calls = [{"path": path, "method": method.upper(), **call} for path, methods in paths.items() for method, call in methods.items() if method == "get"]
-    return show(request, "docs", {"calls": calls})
+    """The API, from its own OpenAPI description, each call with a form to try it; no scripts of others."""
+    calls = []
+    for path, methods in request.app.openapi()["paths"].items():
+        for method, call in methods.items():
+            if method == "get":
+                calls.append({"path": path, "method": "GET", "posts": _posts(path), **call})
+    return show(request, "docs", {"calls": calls, "twin": "/api/v1/openapi.json"})
+
+
+def _posts(path: str) -> bool:
+    return any(getattr(route, "path", "") == path and "POST" in getattr(route, "methods", ()) for route in api.router.routes)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import shutil
+import threading
 import time
 from typing import Any
 
@@ -14,6 +15,38 @@ from fink_broker.ledger import Entry, Ledger
 from fink_broker.services import stack
 from fink_broker.settings import Settings
 from fink_broker.survey import load_surveys
+
+
+class State:
+    """The same for many readers: what is a few seconds old is not asked again."""
+
+    def __init__(self, settings: Settings, seconds: float = 3.0) -> None:
+        self.settings, self.seconds = settings, seconds
+        self._held: dict[str, tuple[float, Any]] = {}
+        self._locks = {name: threading.Lock() for name in ("status", "statistics", "topics")}
+
+    def status(self) -> dict[str, Any]:
+        """Services, jobs, lag, disk."""
+        found: dict[str, Any] = self._recent("status")
+        return found
+
+    def statistics(self) -> list[dict[str, Any]]:
+        """Counts by survey and night."""
+        found: list[dict[str, Any]] = self._recent("statistics")
+        return found
+
+    def topics(self) -> list[dict[str, Any]]:
+        """Topics with their messages."""
+        found: list[dict[str, Any]] = self._recent("topics")
+        return found
+
+    def _recent(self, name: str) -> Any:
+        with self._locks[name]:
+            when, value = self._held.get(name, (float("-inf"), None))
+            if time.monotonic() - when > self.seconds:
+                value = {"status": status, "statistics": statistics, "topics": topics}[name](self.settings)
+                self._held[name] = time.monotonic(), value
+            return value
 
 
 def status(settings: Settings) -> dict[str, Any]:
@@ -49,7 +82,8 @@ def statistics(settings: Settings) -> list[dict[str, Any]]:
     """Counts of each survey and night, newest first."""
     nights: dict[tuple[str, str], dict[str, Any]] = {}
     for entry in Ledger(settings.home).entries():
-        for night, number in entry.nights.items():
+        for text, number in entry.nights.items():
+            night = str(int(float(text)))
             row = nights.setdefault((entry.survey, night), {"survey": entry.survey, "night": night})
             what = {"live": "enriched", "enrich": "enriched", "index": "indexed", "ingest": "stored"}.get(entry.job)
             if what:
@@ -58,15 +92,19 @@ def statistics(settings: Settings) -> list[dict[str, Any]]:
 
 
 def topics(settings: Settings) -> list[dict[str, Any]]:
-    """Every filter with its topic, summary and number of messages held, by survey."""
-    rows = []
-    names = list(load_surveys(settings.schemas_path))
-    found = [(survey, rule) for survey in names for rule in load_filters(settings.filters_path, survey)]
-    counts: dict[str, int] = {}
+    """Every filter with its topic, summary and number of messages held (None while Kafka does not tell), by survey."""
+    rows = topics_of(settings)
+    counts: dict[str, int] | None = None
     with contextlib.suppress(FinkError):
-        known = kafka.topics(settings)
-        counts = kafka.topic_counts(settings, [name for name in (topic_name(rule, survey) for survey, rule in found) if name in known])
-    for survey, rule in found:
-        topic = topic_name(rule, survey)
-        rows.append({"topic": topic, "filter": rule.name, "survey": survey, "summary": rule.summary, "messages": counts.get(topic, 0)})
-    return rows
+        known = kafka.topics(settings, "output")
+        counts = kafka.topic_counts(settings, [row["topic"] for row in rows if row["topic"] in known])
+    return [{**row, "messages": None if counts is None else counts.get(row["topic"], 0)} for row in rows]
+
+
+def topics_of(settings: Settings) -> list[dict[str, Any]]:
+    """Every filter with its topic and summary, by survey; Kafka is not asked."""
+    return [
+        {"topic": topic_name(rule, survey), "filter": rule.name, "survey": survey, "summary": rule.summary}
+        for survey in load_surveys(settings.schemas_path)
+        for rule in load_filters(settings.filters_path, survey)
+    ]

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
+import gzip
 import io
+import json
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pandas as pd
 import pytest
 from astropy.io import fits
 from astropy.io.votable import parse_single_table
 from fastapi.testclient import TestClient
 
+from fink_broker import hbase
 from fink_broker.settings import Settings, load
+from fink_broker.web import state
 from fink_broker.web.app import create_app
 from tests.integration.conftest import Filled
+from tests.memory_hbase import Memory
 
 if TYPE_CHECKING:
     from fink_broker.replay import Packet
@@ -65,8 +72,9 @@ def test_cutouts_are_what_was_sent(client: TestClient, packets: list[Packet]) ->
     fits_file = client.get("/api/v1/cutouts", params={"alert_id": alert, "kind": "science", "format": "FITS"})
     with fits.open(io.BytesIO(fits_file.content)) as hdus:
         image = hdus[0].data
+    with fits.open(io.BytesIO(gzip.decompress(packets[0].display["cutoutScience"]["stampData"]))) as hdus:
+        assert np.array_equal(image, hdus[0].data, equal_nan=True)
     array = client.get("/api/v1/cutouts", params={"alert_id": alert, "kind": "science", "format": "array"}).json()
-    assert image.shape == (63, 63)
     assert array[10][20] == pytest.approx(float(image[10, 20]))
 
 
@@ -86,7 +94,7 @@ def test_latests_and_paging_by_time(client: TestClient) -> None:
         ("/api/v1/conesearch?ra=400&dec=0&radius=1", 422, "ConfigError", "expected 0 to 360"),
         ("/api/v1/conesearch?ra=x&dec=0&radius=1", 422, "BadParameter", "ra: "),
         ("/api/v1/cutouts?alert_id=1&kind=red", 422, "ConfigError", "kind is 'red'"),
-        ("/api/v1/alerts/12", 404, "NotFound", "no alert 12"),
+        ("/api/v1/alerts/12", 404, "NotFound", "no public alert 12"),
         ("/api/v1/sso?n_or_d=zzz", 404, "NotFound", "named zzz"),
         ("/api/v1/nothing", 404, "HTTPException", "Not Found"),
     ],
@@ -102,6 +110,7 @@ def test_errors_have_one_shape(client: TestClient, path: str, code: int, kind: s
 
 def test_what_describes_the_broker(client: TestClient) -> None:
     topics = {row["topic"]: row for row in client.get("/api/v1/topics").json()}
+    assert "fink_pure_ztf" in client.get("/api/v1/classes").json()["ztf"]
     assert topics["fink_pure_ztf"]["messages"] > 0
     assert client.get("/api/v1/tags").json()["uniform_sample"]["description"]
     assert {row["version"] for row in client.get("/api/v1/schema", params={"survey": "ztf"}).json()} >= {"3.3", "4.02"}
@@ -109,6 +118,51 @@ def test_what_describes_the_broker(client: TestClient) -> None:
     jobs = client.get("/api/v1/status").json()["jobs"]
     assert {job["job"] for job in jobs} >= {"live", "ingest"}
     assert "/api/v1/conesearch" in client.get("/api/v1/openapi.json").json()["paths"]
+
+
+def test_the_tables_are_laid_out_as_documented(settings: Settings, filled: Filled) -> None:
+    """Every alert of the history table, filed again by the documented layout, gives the keys and columns that are there."""
+    with contextlib.closing(hbase.connect(settings)) as connection:
+        there = {name: dict(connection.table(hbase.table_name(settings, name)).scan()) for name in hbase.TABLES}
+    again = Memory()
+    for cells in there["history"].values():
+        again.file(json.loads(cells[b"a:j"]))
+    assert sum(map(len, filled.packets.values())) <= len(there["history"])
+    for name in ("history", "alert", "sso"):
+        assert set(there[name]) == set(again.stored[name]), name
+    for name in ("position", "sso"):
+        for key, cells in again.stored[name].items():
+            for column, cell in cells.items():
+                assert json.loads(there[name][key][column]) == pytest.approx(json.loads(cell)), (name, key, column)
+    assert {key: set(cells) for key, cells in there["position"].items()} == {key: set(cells) for key, cells in again.stored["position"].items()}
+    assert set(next(iter(there["history"].values()))) == {b"a:j", b"l:j", b"o:p"}
+    places = {cells[b"p:h"] for cells in there["alert"].values()}
+    assert places == set(there["history"])
+    topics = {row["topic"] for row in state.topics_of(settings)}
+    assert {key.decode().split("|")[0] for key in there["topic"]} <= topics
+    latest = {key.split(b"|", 1)[1] for key in there["topic"]}
+    assert latest <= {key.split(b"|", 3)[3] for key in there["history"]}
+
+
+def test_a_light_curve_is_what_the_packets_tell(client: TestClient, packets: list[Packet]) -> None:
+    """All detections of an object's last packet and before are on its light curve, once."""
+    name = packets[-1].object_id
+    mine = [packet for packet in packets if packet.object_id == name]
+    times = {
+        round(one["jd"], 4) for packet in mine for one in [packet.display["candidate"], *(packet.display["prv_candidates"] or [])] if one["magpsf"] is not None
+    }
+    curve = client.get("/api/v1/lightcurve", params={"object_id": name}).json()
+    found = [round(mjd + 2400000.5 - 37 / 86400, 4) for mjd, kind in zip(curve["mjd"], curve["kind"], strict=True) if kind == "detection"]
+    assert len(found) == len(set(found))
+    assert set(found) == times
+
+
+def test_a_moving_object_of_lsst(client: TestClient) -> None:
+    """Alerts of a designation are those of its object page."""
+    row = client.get("/api/v1/latests", params={"topic": "fink_known_asteroids_lsst", "n": 1}).json()[0]
+    found = client.get("/api/v1/sso", params={"n_or_d": row["ss_object_id"].upper()}).json()
+    assert row["alert_id"] in {one["alert_id"] for one in found}
+    assert {one["ss_object_id"] for one in found} == {row["ss_object_id"]}
 
 
 def test_hbase_away_is_503(settings: Settings) -> None:

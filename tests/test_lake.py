@@ -1,0 +1,119 @@
+"""The lake: files come into place whole, a batch that runs again replaces its own, readers need no Spark."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from fink_broker.errors import StoreError
+from fink_broker.lake import Lake
+from fink_broker.settings import load
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+
+@pytest.fixture
+def lake(tmp_path: Path) -> Lake:
+    return Lake(load(options={"lake": {"path": str(tmp_path / "lake")}}))
+
+
+def put(folder: Path, name: str, ids: list[int], night: int = 20260309) -> None:
+    """A file as a task writes it."""
+    place = folder / "survey=ztf" / f"night={night}"
+    place.mkdir(parents=True, exist_ok=True)
+    pq.write_table(pa.table({"alert_id": [str(number) for number in ids], "origin": [{"offset": number} for number in ids]}), place / name)
+
+
+def held(lake: Lake) -> list[int]:
+    """Ids in the raw table, as DuckDB reads them."""
+    rows = duckdb.sql(f"select alert_id from read_parquet('{lake.table('raw')}/**/*.parquet', hive_partitioning = true)").fetchall()
+    return sorted(int(row[0]) for row in rows)
+
+
+def test_a_batch_that_runs_again_puts_the_same_names_in_place(lake: Lake, tmp_path: Path) -> None:
+    random = "11111111-2222-3333-4444-{}"
+    for name, ids in (("a-0", [1, 2]), ("a-1", [3])):
+        put(tmp_path / "staged", f"{name}-00000-{random.format('555555555555')}.c000.zstd.parquet", ids)
+        lake.commit(tmp_path / "staged", "raw")
+    put(lake.table("raw"), "a-1-00007.parquet", [9])  # of an attempt that had more files
+    assert held(lake) == [1, 2, 3, 9]
+    put(tmp_path / "staged", f"a-1-00000-{random.format('666666666666')}.c000.zstd.parquet", [4])
+    placed = lake.commit(tmp_path / "staged", "raw")
+    assert [file.name for file in placed] == ["a-1-00000.parquet"]
+    assert lake.remove("raw", "a-1", but=placed) == 1
+    assert held(lake) == [1, 2, 4]
+    assert not (tmp_path / "staged").exists()
+    put(tmp_path / "staged", f"a-1-00000-{random.format('777777777777')}.c000.zstd.parquet", [5])
+    assert [file.name for file in lake.commit(tmp_path / "staged", "raw", "again")] == ["a-1-00000again.parquet"]
+    assert lake.remove("raw", "a-0") == 1
+    assert lake.remove("raw", "a") == 2  # a prefix ends at a dash
+    assert lake.remove("raw", "a") == 0
+
+
+def test_a_prefix_is_not_another_that_begins_so(lake: Lake) -> None:
+    put(lake.table("raw"), "abc-1-x.parquet", [1])
+    put(lake.table("raw"), "abc-10-x.parquet", [2])
+    lake.remove("raw", "abc-1")
+    assert held(lake) == [2]
+
+
+def test_what_is_staged_is_not_seen(lake: Lake) -> None:
+    put(lake.table("raw"), "a-0-x.parquet", [1])
+    put(lake.path / "_staging" / "raw-a-1", "a-1-x.parquet", [2])
+    assert held(lake) == [1]
+    assert lake.scan("raw", "ztf", ["alert_id"]).num_rows == 1
+
+
+def test_nights_and_columns_without_spark(lake: Lake) -> None:
+    put(lake.table("raw"), "a-0-x.parquet", [1, 2], night=20260310)
+    put(lake.table("raw"), "a-1-x.parquet", [3], night=20260309)
+    assert lake.nights("raw", "ztf") == [20260309, 20260310]
+    assert lake.nights("raw", "lsst") == []
+    table = lake.scan("raw", "ztf", ["alert_id", "origin.offset"])
+    assert sorted(zip(table.column("alert_id").to_pylist(), table.column("night").to_pylist(), strict=True)) == [
+        ("1", 20260310),
+        ("2", 20260310),
+        ("3", 20260309),
+    ]
+    assert lake.scan("raw", "lsst", ["alert_id"]).num_rows == 0
+
+
+def test_files_of_two_schema_versions_are_scanned_together(lake: Lake) -> None:
+    put(lake.table("raw"), "a-0-x.parquet", [1])
+    place = lake.table("raw") / "survey=ztf" / "night=20260310"
+    place.mkdir(parents=True)
+    pq.write_table(pa.table({"alert_id": ["2"], "origin": [{"offset": 2, "more": 1.5}]}), place / "a-1-x.parquet")
+    assert sorted(lake.scan("raw", "ztf", ["alert_id", "origin"]).column("alert_id").to_pylist()) == ["1", "2"]
+
+
+def test_a_lake_has_to_be_on_a_file_system() -> None:
+    with pytest.raises(StoreError, match="the lake at s3://bucket/lake is not on a mounted file system; mount it"):
+        Lake(load(options={"lake": {"path": "s3://bucket/lake"}}))
+    assert Lake(load(options={"lake": {"path": "file:///data/lake"}})).path == Path("/data/lake")
+
+
+def test_a_disk_that_is_nearly_full_is_said(lake: Lake, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    lake.min_free_gb = 1e9
+    with caplog.at_level(logging.WARNING, "fink"):
+        lake.warn_of_space()
+    assert "little disk left" in caplog.text
+
+
+def test_spark_writes_and_reads_it(lake: Lake, spark: SparkSession) -> None:
+    frame = spark.createDataFrame([("1", "ztf", 20260309), ("2", "ztf", 20260310), ("3", "lsst", 20260309)], "alert_id string, survey string, night int")
+    staged = lake.stage(frame, "raw", "abc-4")
+    assert staged == lake.path / "_staging" / "raw-abc-4"
+    placed = lake.commit(staged, "raw")
+    assert len(placed) == 3
+    assert all(file.name.startswith("abc-4-") for file in placed)
+    assert held(lake) == [1, 2, 3]
+    assert sorted(row.alert_id for row in lake.read(spark, "raw", "ztf").collect()) == ["1", "2"]
+    assert [row.alert_id for row in lake.read(spark, "raw", "ztf", [20260310]).collect()] == ["2"]
+    assert not [file for file in lake.table("raw").rglob("*") if file.is_file() and file.suffix != ".parquet"]
