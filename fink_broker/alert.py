@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from fink_broker.schema import SchemaLibrary
 
 AGAIN = "not read in the fast way"  # reason of a packet that fastavro has to look at
-FAST = 3  # most versions that the fast way reads at a time
+FAST = 4  # most versions that the fast way reads at a time
 MJD_RANGE = (47892, 88069)  # 1990 to 2100
 _ORIGIN = "struct<topic:string,partition:int,offset:bigint,timestamp:bigint>"
 

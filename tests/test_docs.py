@@ -21,7 +21,7 @@ LAYERS = [
     {"lake", "kafka", "message", "hbase", "history", "ledger"},
     {"services", "jobs", "testing"},
     {"conversion", "spool", "replay", "simulate", "client", "balance", "contract", "audit"},
-    {"web", "demo"},
+    {"web", "demo", "bench"},
     {"cli"},
 ]
 SPARK = {"alert", "lake", "kafka", "message", "filters", "filter_function", "hbase", "jobs", "contract", "cli"}

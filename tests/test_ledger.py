@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from fink_broker.ledger import Entry, Ledger, Seen, positions
+from fink_broker.ledger import Entry, Ledger, Seen, nights, positions
 
 
 def test_a_batch_that_runs_again_replaces_its_entry(tmp_path: Path) -> None:
@@ -35,3 +35,27 @@ def test_the_first_position_wins_and_a_rerun_is_no_duplicate(tmp_path: Path) -> 
 def test_within_a_batch_the_earlier_one_wins(tmp_path: Path) -> None:
     seen = Seen(tmp_path / "seen.sqlite")
     assert list(seen.judge([("a", "t", 1, 4, 1, 200.0), ("a", "t", 0, 9, 1, 100.0)])) == [(0, "duplicate")]
+
+
+def entry(job: str, batch: int, by_night: dict[str, dict[str, int]]) -> Entry:
+    return Entry(job=job, survey="ztf", checkpoint="c", batch=batch, time=float(batch), seconds=1.0, by_night=by_night)
+
+
+def test_nights_balance_or_say_by_how_much() -> None:
+    came = {"20260101": {"received": 10, "duplicate": 2, "quarantined/empty packet": 1, "raw": 7}, "20260102": {"received": 3, "raw": 3}}
+    went = {"20260101": {"science": 7, "indexed": 7, "matched": 2, "published/fink_a_ztf": 2, "published/fink_b_ztf": 1, "failed/features": 1}}
+    second, first = nights([entry("ingest", 0, came), entry("live", 0, went)])
+    assert (first.night, first.received, first.duplicate, first.quarantined) == ("20260101", 10, 2, {"empty packet": 1})
+    assert (first.published, first.failed) == ({"fink_a_ztf": 2, "fink_b_ztf": 1}, {"features": 1})
+    assert not first.differs
+    assert first.completeness == 1
+    assert second.differs == {"science": 3}
+    assert second.completeness == 0
+    assert second.as_dict()["balanced"] is False
+
+
+def test_a_batch_that_ran_again_counts_once(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path)
+    for number in (4, 5):
+        ledger.write(entry("ingest", 0, {"20260101": {"received": number, "raw": number}}))
+    assert [night.received for night in nights(ledger.entries())] == [5]

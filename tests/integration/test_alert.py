@@ -187,3 +187,21 @@ def test_gzipped_stamps_stay_gzipped(spark: SparkSession) -> None:
     value = encode("ztf", next(make_alerts("ztf", 1)).packet)
     good, _ = both(spark, "ztf", [value])
     assert gzip.decompress(bytes(good[0]["packet"]["cutoutScience"]["stampData"]))[:6] == b"SIMPLE"
+
+
+@pytest.mark.parametrize("survey", ["ztf", "lsst", "elasticc"])
+def test_decoding_only_what_is_needed_changes_nothing(spark: SparkSession, survey: str) -> None:
+    values = [encode(survey, made.packet) for made in make_alerts(survey, 12, seed=5)]
+    full, few, none = decoder(survey), decoder(survey), decoder(survey)
+    few.need(["packet.nothing_of_this_name"])
+    none.need((), lightcurve=False)
+    all_of_it = full.decode(records(spark, values)).cache()
+    lean = few.decode(records(spark, values)).cache()
+    assert "body" in lean.columns
+    assert len(lean.schema["packet"].dataType.jsonValue()["fields"]) < len(all_of_it.schema["packet"].dataType.jsonValue()["fields"])
+    wanted = sorted(all_of_it.collect(), key=lambda row: row.alert_id)
+    assert sorted(few.whole(lean, few.fast).select(all_of_it.columns).collect(), key=lambda row: row.alert_id) == wanted
+    bare = none.whole(none.decode(records(spark, values)), none.fast)
+    assert "lightcurve" not in bare.columns
+    assert sorted(bare.collect(), key=lambda row: row.alert_id) == sorted(all_of_it.select(bare.columns).collect(), key=lambda row: row.alert_id)
+    spark.catalog.clearCache()
