@@ -71,8 +71,8 @@ def _spread_sql(value: str) -> str:
 def cone_ranges(ra: float, dec: float, radius_arcsec: float, max_ranges: int = 12) -> list[tuple[int, int]]:
     """Ranges [first, last) of order-29 pixels that cover a cone: never less, and at most `max_ranges` of them.
 
-    A small cone is covered roughly, by few ranges (4 of 3.5 times its area, in the mean), since a scan costs more than the
-    rows it reads in vain; one of 2 arcminutes or more closely (8 of 1.7 times its area).
+    A small cone is covered roughly, by few ranges (3 of 4 times its area, in the mean), since a scan costs more than the
+    rows it reads in vain; one of 2 arcminutes or more closely (9 of 1.6 times its area).
     """
     from astropy import units as u
     from astropy.coordinates import Latitude, Longitude

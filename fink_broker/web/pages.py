@@ -24,6 +24,7 @@ HERE = Path(__file__).parent
 templates = Jinja2Templates(directory=HERE / "templates")
 _CONE = re.compile(r"\s*(\d+(?:\.\d*)?)[\s,;]+([+-]?\d+(?:\.\d*)?)(?:[\s,;]+(\d+(?:\.\d*)?))?\s*$")
 APART = ("xmatch", "provenance")  # module results shown apart from the scores
+BANDS = "ugrizyY"  # in the order of their wavelengths; ELAsTiCC writes the last in upper case
 SHOWN = 200  # rows of a table
 RECENT = 4
 
@@ -160,11 +161,11 @@ def _shown(module: dict[str, Any]) -> dict[str, Any]:
     plain: dict[str, Any] = {}
     for field, value in module.items():
         stem, _, band = field.rpartition("_")
-        if len(band) == 1 and band in "ugrizy" and stem:
+        if len(band) == 1 and band in BANDS and stem:
             table.setdefault(stem, {})[band] = value
         elif field != "error":
             plain[field] = value
-    bands = [band for band in "ugrizy" if any(row.get(band) is not None for row in table.values())]
+    bands = [band for band in BANDS if any(row.get(band) is not None for row in table.values())]
     nulls = [field for field, value in plain.items() if value is None]
     computed = {field: value for field, value in plain.items() if value is not None}
     return {"plain": computed, "table": table if bands else {}, "bands": bands, "many": len(bands) > 3, "not_computed": nulls, "error": module.get("error")}

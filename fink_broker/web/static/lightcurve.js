@@ -3,7 +3,7 @@
 (() => {
   const box = document.getElementById("lightcurve"), readout = document.getElementById("readout"), whole = document.getElementById("whole");
   const curve = JSON.parse(document.getElementById("curve").textContent);
-  const BANDS = "ugrizy", H = 420, L = 66, R = 12, T = 34, B = 40, ZERO = 31.4; // magnitude of 1 nJy
+  const BANDS = "ugrizyY", H = 420, L = 66, R = 12, T = 34, B = 40, ZERO = 31.4; // magnitude of 1 nJy
   const hidden = new Set();
   let mode = "mag", view = null, chosen = null, W = 800;
 
@@ -19,7 +19,7 @@
   const polygon = (x, y, size, corners, turn) =>
     `M${Array.from({ length: corners }, (_, k) => [x + size * Math.sin((2 * Math.PI * k) / corners + turn), y - size * Math.cos((2 * Math.PI * k) / corners + turn)].map((v) => v.toFixed(1)).join(" ")).join("L")}Z`;
   function shape(band, x, y, size) {
-    const [corners, turn, factor] = { u: [3, 0, 1.3], r: [4, Math.PI / 4, 1.2], i: [4, 0, 1.25], z: [5, 0, 1.15], y: [6, 0, 1.1] }[band] || [24, 0, 1];
+    const [corners, turn, factor] = { u: [3, 0, 1.3], r: [4, Math.PI / 4, 1.2], i: [4, 0, 1.25], z: [5, 0, 1.15], y: [6, 0, 1.1], Y: [6, 0, 1.1] }[band] || [24, 0, 1];
     return polygon(x, y, size * factor, corners, turn);
   }
   const limitShape = (x, y) => polygon(x, y, 4.5, 3, Math.PI);
