@@ -148,12 +148,13 @@ class Decoder:
         from pyspark.sql import functions as F
         from pyspark.sql.avro.functions import from_avro
 
-        packet = from_avro(F.lit(None).cast("binary"), reader)  # a null of the right type
+        packet: Any = None
         for schema in self.library.schemas:
             if schema.version in versions:
                 options = {"mode": "PERMISSIVE", "avroSchema": reader}
-                packet = F.when(F.expr(version) == schema.version, from_avro("body", schema.text(), options)).otherwise(packet)
-        return packet
+                one = F.when(F.expr(version) == schema.version, from_avro("body", schema.text(), options))
+                packet = one if packet is None else one.otherwise(packet)
+        return packet if packet is not None else from_avro(F.lit(None).cast("binary"), reader)  # a null of the right type
 
     def _ends(self, path: str) -> bool:
         """Whether a packet ends with the field that this path lies in."""
@@ -206,8 +207,11 @@ class Decoder:
             if schema.version not in versions:
                 continue
             last = schema.json["fields"][-1]["name"]
-            again = F.length(to_avro(from_avro("body", schema.text(), {"mode": "PERMISSIVE"}), schema.text())) == F.length("body")
             tails = [path for path in self.survey.cutout_paths.values() if path.split(".")[0] == last]
+            if tails and self.survey.framing == "container":  # its length is known to be right: without a cutout it is read again
+                again = F.lit(False)
+            else:
+                again = F.length(to_avro(from_avro("body", schema.text(), {"mode": "PERMISSIVE"}), schema.text())) == F.length("body")
             for path in tails:
                 tail = F.col(f"packet.{path}")
                 again = F.when(F.length(tail) > 64, F.endswith(F.col("body"), tail)).otherwise(again)

@@ -233,6 +233,7 @@ def publish_quarantine(frame: DataFrame, survey: str, settings: Settings) -> Non
     facts = {"origin": origin, "reason": "reason"}
     structs = ", ".join(f"named_struct('key', '{name}', 'value', cast({sql} as binary))" for name, sql in facts.items())
     topic = quarantine_topic(survey)
+    ensure_topics(settings, [topic])
     publish(frame.selectExpr(f"'{topic}' topic", f"cast({origin} as binary) key", "value", f"array({structs}) headers"), settings)
 
 

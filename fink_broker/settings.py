@@ -49,7 +49,7 @@ class KafkaSettings(Section):
     topic_partitions: int = Field(4, ge=1, le=10, description="partitions of a new substream topic (fink-client: at most 10)")
     replication: int = Field(1, ge=1, description="replicas of a new topic")
     retention_hours: float = Field(96.0, gt=0, description="how long a substream topic keeps its messages [h]")
-    compression: Literal["zstd", "lz4", "snappy", "gzip", "none"] = Field("zstd", description="compression of substream messages")
+    compression: Literal["zstd", "lz4", "snappy", "gzip", "none"] = Field("lz4", description="compression of substream messages")
     schema_registry_url: str = Field("", description="Confluent schema registry of the survey; empty: schemas/ only")
     timeout_seconds: float = Field(15.0, gt=0, description="how long an unreachable cluster is waited for [s]")
 
@@ -127,6 +127,7 @@ class JobSettings(Section):
 
     max_restarts: int = Field(5, ge=0, description="restarts of a failed query before the job gives up")
     backoff_seconds: float = Field(2.0, ge=0, description="wait before the first restart [s]; doubles each time")
+    batch_seconds: float = Field(1800.0, gt=0, description="a batch that runs longer is stopped as hanging, and tried again [s]")
     healthy_seconds: float = Field(300.0, gt=0, description="a query that ran this long is forgiven its restarts [s]")
 
 

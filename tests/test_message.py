@@ -132,9 +132,8 @@ def test_filters_may_send_less(rows: DataFrame, ztf: Survey) -> None:
     assert len(lite[0]["key"]) < len(whole["key"])
 
 
-def test_an_object_stays_in_one_partition_in_order_of_time(rows: DataFrame, ztf: Survey, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fink_broker.kafka.partitions", lambda _, names: dict.fromkeys(names, 4))
-    made = message(route(rows, [ALL], ztf), ztf, [ALL], settings=object())  # type: ignore[arg-type]
+def test_an_object_stays_in_one_partition_in_order_of_time(rows: DataFrame, ztf: Survey) -> None:
+    made = message(route(rows, [ALL], ztf), ztf, [ALL], {"fink_all_ztf": 4})
     assert made.schema.simpleString() == rows.sparkSession.createDataFrame([], MESSAGE).schema.simpleString()
     order: dict[int, list[float]] = defaultdict(list)
     places: dict[str, set[int]] = defaultdict(set)
@@ -148,9 +147,8 @@ def test_an_object_stays_in_one_partition_in_order_of_time(rows: DataFrame, ztf:
     assert all(times == sorted(times) for times in order.values())
 
 
-def test_partitions_may_differ_between_topics(rows: DataFrame, ztf: Survey, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fink_broker.kafka.partitions", lambda *_: {"fink_all_ztf": 1, "fink_lite_ztf": 8})
-    made = message(route(rows, [ALL, LITE], ztf), ztf, [ALL, LITE], settings=object())  # type: ignore[arg-type]
+def test_partitions_may_differ_between_topics(rows: DataFrame, ztf: Survey) -> None:
+    made = message(route(rows, [ALL, LITE], ztf), ztf, [ALL, LITE], {"fink_all_ztf": 1, "fink_lite_ztf": 8})
     found = {(row["topic"], row["partition"]) for row in made.select("topic", "partition").collect()}
     assert {part for topic, part in found if topic == "fink_all_ztf"} == {0}
     assert max(part for topic, part in found if topic == "fink_lite_ztf") > 0

@@ -8,13 +8,14 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import reduce
 from typing import TYPE_CHECKING, Any
 
-from fink_broker import filter_function, hbase, kafka, message
+from fink_broker import filter_function, hbase, isolation, kafka, message
 from fink_broker.alert import AGAIN, Decoder
 from fink_broker.filters import Filter, FilterSet, failing, route, topic_name
 from fink_broker.jobs import attempt, sources, steps
 from fink_broker.jobs.job import Batch, Job
 from fink_broker.jobs.plans import Plan
 from fink_broker.ledger import positions
+from fink_broker.log import Logger
 from fink_broker.settings import Settings
 
 if TYPE_CHECKING:
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
     from pyspark.sql.streaming.query import StreamingQuery
     from pyspark.sql.types import StructType
+
+
+log = Logger("job")
 
 
 class FanOut(Job):
@@ -85,6 +89,22 @@ class FanOut(Job):
                         self._suspended.add((rule.name, rule.version))
                         self.filters.suspend(rule.name, why)
         super().blame(records, times)
+        if times >= 2 and self.chain and not self.faults.found:
+            with contextlib.suppress(Exception):
+                self._switch_off(records)
+
+    def _switch_off(self, records: DataFrame) -> None:
+        """Run the modules one by one in processes of their own, and leave out those that end or hang them."""
+        if self.chain is None:
+            return
+        inputs, selected = steps.given(rows := self.rows(records), self.chain, self.survey)
+        frame = rows.select(inputs.alias("c"), selected.alias("m")).select("c.*", "m.*").toPandas()
+        columns = [frame[[f"{letter}{place}" for place in range(len(names))]].set_axis(list(names), axis=1)
+                   for letter, names in (("c", self.chain.columns), ("m", self.chain.conditions))]  # fmt: skip
+        culprits = isolation.find_culprits(self.chain, columns[0], columns[1], self.settings.science.budget_seconds * 2)
+        self.chain = isolation.switched_off(self.chain, culprits)
+        for one in culprits:
+            log.error("module switched off", module=one.module, reason=str(one))
 
     def _by_night(self, good: pd.DataFrame) -> dict[str, dict[str, int]]:
         """What was done with the alerts of each night."""

@@ -25,6 +25,7 @@ class Faults:
     def __init__(self, file: Path) -> None:
         self.file = file
         self.known: dict[Place, str] = {}
+        self.found: list[Place] = []  # by the last search
         if file.is_file():
             self.known = {(topic, part, offset): cause for topic, part, offset, cause in json.loads(file.read_text())}
 
@@ -47,6 +48,7 @@ class Faults:
 
     def find(self, records: DataFrame, decode: Callable[[DataFrame], DataFrame], cause: str) -> list[Place]:
         """Halve the batch until the packets are found that cannot be decoded; they are remembered."""
+        self.found = []
         rows = self.left_out(records).select("topic", "partition", "offset").collect()
         places = sorted((row[0], row[1], row[2]) for row in rows)
         found: list[Place] = []
@@ -60,6 +62,7 @@ class Faults:
             left += [half for half in (part[:middle], part[middle:]) if not _works(records, half, decode)]
         if left or not found:
             return []
+        self.found = found
         self.known |= dict.fromkeys(found, cause)
         self.file.parent.mkdir(parents=True, exist_ok=True)
         self.file.write_text(json.dumps([[*place, why] for place, why in self.known.items()]))

@@ -99,7 +99,6 @@ class Ingest(Job):
     def _quarantine(self, bad: list[tuple[str, DataFrame]], facts: pd.DataFrame, held: pd.DataFrame, batch: Batch) -> list[Path]:
         night = "cast(date_format(from_unixtime(origin.timestamp / 1000), 'yyyyMMdd') as int) night"
         topic = kafka.quarantine_topic(self.survey.name)
-        kafka.ensure_topics(self.settings, [topic])
         placed: list[Path] = []
         done: attempt.Published = {}
         if batch.first or self.recovery:

@@ -76,6 +76,7 @@ class Job(ABC):
         self.fresh = True
         self.cause = ""
         self._held: recovery.Held = {}
+        self.since = 0.0  # when the batch in hand began [s since 1970]; 0 between two
         self._failed = (-1, 0)  # batch, how many times it failed in a row
 
     @abstractmethod
@@ -90,7 +91,8 @@ class Job(ABC):
     def rows(self, records: DataFrame) -> DataFrame:
         """Alert rows of what the source gave."""
         if self.plan.source == "kafka":
-            return self.decoder.decode(self.faults.left_out(records))
+            # every task compiles its projections anew, so no more tasks than can run at a time
+            return self.decoder.decode(self.faults.left_out(records).coalesce(self.spark.sparkContext.defaultParallelism))
         if "derive" in self.plan.steps:
             return self.decoder.derive(records)
         return records.selectExpr("*", "cast(null as string) reason", "cast(null as binary) value")
@@ -122,6 +124,7 @@ class Job(ABC):
         if self.stopping.is_set():
             self.idle.set()
             raise Stopping
+        self.since = time.time()
         try:
             self._batch(records, number)
         except Exception as error:
@@ -133,6 +136,8 @@ class Job(ABC):
                 with contextlib.suppress(Exception):
                     self.blame(records, self._failed[1])
             raise
+        finally:
+            self.since = 0.0
 
     def blame(self, records: DataFrame, times: int) -> None:
         """After a failed batch: find out which packets cannot be decoded, so that the next attempt goes on without them."""

@@ -80,6 +80,10 @@ class Runner:
                 one.started, one.query = now, one.job.start()
             return
         if one.query.isActive:
+            if one.job.since and now - one.job.since > self.settings.jobs.batch_seconds:
+                log.error("batch hangs, stopped", job=one.job.name, seconds=round(now - one.job.since))
+                one.job.since = now  # its failure ends the query; if not, it is tried again after as long
+                self.spark.sparkContext.cancelJobGroup(str(one.query.runId))
             if one.restarts and now - one.started > self.settings.jobs.healthy_seconds:
                 one.restarts = 0
             return

@@ -34,6 +34,9 @@ DEFAULTS = {
     "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
     "spark.sql.files.ignoreMissingFiles": "true",
     "spark.sql.parquet.enableNestedColumnVectorizedReader": "false",  # it fails on structs whose fields a file lacks
+    "spark.sql.inMemoryColumnarStorage.batchSize": "256",  # rows are 100 KB: larger buffers are copied again and again while they grow
+    "spark.sql.inMemoryColumnarStorage.compressed": "false",
+    "spark.hadoop.fs.file.impl": "org.apache.hadoop.fs.RawLocalFileSystem",  # no .crc file beside each file of the lake
     "spark.serializer": "org.apache.spark.serializer.KryoSerializer",
     "spark.ui.enabled": "false",
     "spark.ui.showConsoleProgress": "false",

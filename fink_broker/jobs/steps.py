@@ -34,11 +34,8 @@ def enrich(frame: "DataFrame", chain: "Chain", survey: Survey) -> "DataFrame":
 
     if not chain.fields:
         return frame.select("*", _provenance(chain))
-    columns = list(chain.columns)
-    modules = list(chain.conditions)
-    usable = "reason is null and " if "reason" in frame.columns else ""
-    inputs = F.struct(*(column(name, survey).alias(f"c{i}") for i, name in enumerate(columns)))
-    selected = F.struct(*(F.expr(f"coalesce({usable}({where}), false)").alias(f"m{i}") for i, where in enumerate(chain.conditions.values())))
+    columns, modules = list(chain.columns), list(chain.conditions)
+    inputs, selected = given(frame, chain, survey)
     flat = ", ".join(f"`{module}.{name}` {kind}" for module, name, kind in chain.fields)
 
     def run(alerts: pd.DataFrame, mask: pd.DataFrame) -> pd.DataFrame:
@@ -53,6 +50,16 @@ def enrich(frame: "DataFrame", chain: "Chain", survey: Survey) -> "DataFrame":
         grouped.setdefault(module, []).append(F.col(f"_science.`{module}.{name}`").alias(name))
     structs = [F.struct(*fields).alias(module) for module, fields in grouped.items()]
     return frame.select("*", computed.alias("_science")).select(*frame.columns, *structs, _provenance(chain))
+
+
+def given(frame: "DataFrame", chain: "Chain", survey: Survey) -> tuple[Any, Any]:
+    """Two struct columns: what the modules read (c0, c1, …), and which of them get the alert (m0, m1, …)."""
+    from pyspark.sql import functions as F
+
+    usable = "reason is null and " if "reason" in frame.columns else ""
+    inputs = F.struct(*(column(name, survey).alias(f"c{i}") for i, name in enumerate(chain.columns)))
+    selected = F.struct(*(F.expr(f"coalesce({usable}({where}), false)").alias(f"m{i}") for i, where in enumerate(chain.conditions.values())))
+    return inputs, selected
 
 
 def reads(chain: "Chain", survey: Survey) -> list[str]:
