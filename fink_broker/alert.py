@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from fink_broker import framing, sky
-from fink_broker.errors import SchemaError
+from fink_broker.errors import SchemaError, Unavailable
 from fink_broker.survey import NEUTRAL, POINT, Header, Survey
 
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 AGAIN = "not read in the fast way"  # reason of a packet that fastavro has to look at
 MJD_RANGE = (47892, 88069)  # 1990 to 2100
+_ID = "conv(hex(substring(value, 2, 4)), 16, 10)"  # schema id in the Confluent framing, as text
 _ORIGIN = "struct<topic:string,partition:int,offset:bigint,timestamp:bigint>"
 
 
@@ -53,6 +54,8 @@ class Decoder:
 
         schema = f"origin {_ORIGIN}, value binary, version string, body binary, fault string, header string"
         located = doubtful.select("origin", "value").mapInPandas(read, schema).cache()  # type: ignore[arg-type]
+        if library.registry is not None and survey.framing == "confluent":
+            self._learn_ids(located)
         return self._rows(located, "no alert id", "fault"), located
 
     def derive(self, rows: DataFrame) -> DataFrame:
@@ -70,11 +73,23 @@ class Decoder:
         self.headers.extend(new)
         return new
 
+    def _learn_ids(self, located: DataFrame) -> None:
+        """Take ids that the registry knew into the fast way; Unavailable when one brought a new schema, so that the batch runs again with its fields."""
+        known = self.library.writers()
+        for row in located.where("version is not null").selectExpr(f"cast({_ID} as bigint)").distinct().collect():
+            if row[0] not in self.library.ids():
+                self.library.by_confluent_id(row[0])
+                self.library.keep(row[0])
+        new = [schema.version for schema in self.library.writers() if schema not in known]
+        if new:
+            located.unpersist()
+            self.union = json.dumps(self.library.union(), separators=(",", ":"))
+            raise Unavailable(f"new {self.survey.name} schema in the registry: version {', '.join(new)}; it is known now, the batch runs again with it")
+
     def _locate(self, frame: DataFrame) -> DataFrame:
         """Adds `version` and `body` by comparing bytes; null where the fast way does not apply."""
         if self.survey.framing == "confluent":
-            ids = {schema.confluent_id: schema.version for schema in self.library.schemas}
-            version = _case("conv(hex(substring(value, 2, 4)), 16, 10)", {str(key): value for key, value in ids.items()})
+            version = _case(_ID, {str(key): schema.version for key, schema in self.library.ids().items()})
             return frame.selectExpr("*", f"if(substring(value, 1, 1) = X'00', {version}, null) version", "substring(value, 6, length(value)) body")
         if self.survey.framing == "bare":
             default = self.library.schemas[-1] if len(self.library.schemas) == 1 else self.library.default
@@ -108,7 +123,7 @@ class Decoder:
         from pyspark.sql.avro.functions import from_avro
 
         packet = F.lit(None)
-        for schema in self.library.schemas:
+        for schema in self.library.writers():
             options = {"mode": "PERMISSIVE", "avroSchema": self.union}
             packet = F.when(F.col("version") == schema.version, from_avro("body", schema.text(), options)).otherwise(packet)
         frame = located.withColumn("packet", packet)
@@ -154,7 +169,7 @@ class Decoder:
         from pyspark.sql.avro.functions import from_avro, to_avro
 
         exact = F.lit(False)
-        for schema in self.library.schemas:
+        for schema in self.library.writers():
             last = schema.json["fields"][-1]["name"]
             again = F.length(to_avro(from_avro("body", schema.text(), {"mode": "PERMISSIVE"}), schema.text())) == F.length("body")
             tails = [path for path in self.survey.cutout_paths.values() if path.split(".")[0] == last]
