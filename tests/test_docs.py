@@ -18,7 +18,7 @@ LAYERS = [
     {"errors", "settings", "log", "retry"},
     {"sky", "survey", "schema", "framing", "alert"},
     {"past", "science_module", "science", "adapter", "catalog", "catalog_import", "isolation", "sample", "filters", "filter_function"},
-    {"lake", "kafka", "message", "hbase", "history", "ledger"},
+    {"lake", "kafka", "message", "hbase", "history", "ledger", "retention"},
     {"services", "jobs", "testing"},
     {"conversion", "spool", "replay", "simulate", "client", "balance", "contract"},
     {"web", "demo"},

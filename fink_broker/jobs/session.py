@@ -71,8 +71,9 @@ def session(settings: Settings, name: str) -> SparkSession:
         if not (submitted and key in ("spark.master", "spark.driver.memory", "spark.driver.extraJavaOptions", "spark.app.name")):
             builder = builder.config(key, value)
     if not submitted and SparkSession.getActiveSession() is None:
-        from fink_broker.services.jars import ensure
+        from fink_broker.services.jars import ensure, java
 
+        java()
         builder = builder.config("spark.jars", ",".join(str(jar) for jar in sorted(ensure("spark").glob("*.jar"))))
     spark = builder.getOrCreate()
     spark.sparkContext.setLogLevel("ERROR")

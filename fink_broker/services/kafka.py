@@ -43,8 +43,7 @@ def start(home: Path, known: dict[str, Any]) -> dict[str, Any]:
     folder = home / "services" / "kafka"
     folder.mkdir(parents=True, exist_ok=True)
     libs = jars.ensure("kafka")
-    port = process.free_port(int(known.get("port", PORT)))
-    controller = process.free_port(int(known.get("controller_port", 0)))
+    port, controller = process.free_ports([int(known.get("port", PORT)), int(known.get("controller_port", 0))])
     conf, log = folder / "server.properties", home / "logs" / "kafka.log"
     conf.write_text(PROPERTIES.format(port=port, controller=controller, data=folder / "data"))
     run = [jars.java(), "-Xmx640m", "-Xms128m", "-XX:+UseG1GC", "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "-cp", f"{libs}/*"]
