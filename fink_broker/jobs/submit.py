@@ -11,7 +11,7 @@ from pydantic import SecretStr
 
 from fink_broker.jobs.plans import plan
 from fink_broker.jobs.session import conf
-from fink_broker.settings import PROJECT, Section, Settings
+from fink_broker.settings import Section, Settings, data_folder
 
 MAIN = {"spark.master", "spark.driver.memory", "spark.app.name"}
 
@@ -28,16 +28,11 @@ def command(settings: Settings, job: str, surveys: Sequence[str] | None = None) 
     for key, value in made.items():
         if key not in MAIN:
             line += ["--conf", f"{key}={value}"]
-    line.append(str(_script(plan(job).name)))
+    line.append(str(data_folder("bin") / f"{plan(job).name}.py"))
     chosen, secrets = _changed(settings)
     if surveys:
         chosen["broker.surveys"] = json.dumps(list(surveys))
     return line + [f"{name}={value}" for name, value in chosen.items()], secrets
-
-
-def _script(job: str) -> Path:
-    found = PROJECT / "bin" / f"{job}.py"
-    return found if found.is_file() else Path(__file__).parent.parent / "data" / "bin" / f"{job}.py"
 
 
 def _changed(settings: Settings) -> tuple[dict[str, str], dict[str, str]]:

@@ -24,7 +24,7 @@ def folder() -> Path:
     """Where jars lie: FINK_JARS, else .jars of the checkout, else the user's cache when the package is installed."""
     if chosen := os.environ.get("FINK_JARS"):
         return Path(chosen)
-    checkout = (PROJECT / "conf" / "services").is_dir()
+    checkout = data_folder("conf").parent == PROJECT
     return PROJECT / ".jars" if checkout else Path("~/.cache/fink-broker/jars").expanduser()
 
 
