@@ -17,7 +17,7 @@ from fink_broker.errors import ConfigError, FinkError, StoreError
 from fink_broker.jobs.job import Job, one_line
 from fink_broker.jobs.plans import plan
 from fink_broker.jobs.preflight import check
-from fink_broker.jobs.session import session
+from fink_broker.jobs.session import hear, session
 from fink_broker.settings import Settings, load
 
 if TYPE_CHECKING:
@@ -53,6 +53,7 @@ class Runner:
         """Run until SIGTERM or SIGINT; exit status 0, or 1 when a job gave up."""
         for name in (signal.SIGTERM, signal.SIGINT):
             signal.signal(name, self._ask_to_stop)
+        hear(self.spark, self._ask_to_stop)
         looked = 0.0
         try:
             while not self.stop_asked and not self.failed:
@@ -67,6 +68,8 @@ class Runner:
         return 1 if self.failed else 0
 
     def _ask_to_stop(self, number: int, _: Any) -> None:
+        if self.stop_asked:
+            return
         self.stop_asked = True
         log.info("stopping after the batch in hand", signal=signal.Signals(number).name)
 
