@@ -33,13 +33,13 @@ def start(home: Path, known: dict[str, Any]) -> dict[str, Any]:
     path = ["-cp", f"{conf}:{libs}/*"]
     logs = {name: home / "logs" / f"hbase-{name}.log" for name in ("master", "thrift")}
     pid = process.start([*base, "-Xmx1200m", "-Xms256m", "-XX:+UseG1GC", *path, "org.apache.hadoop.hbase.master.HMaster", "start"], logs["master"])
-    process.wait(lambda: process.answers(ports["zookeeper_port"]) and process.answers(ports["master_port"]), pid, "HBase", logs["master"])
+    process.wait(lambda: all(process.listens(pid, ports[name]) for name in ("zookeeper_port", "master_port")), pid, "HBase", logs["master"])
     try:
         thrift_pid = process.start(
             [*base, "-Xmx400m", *path, "org.apache.hadoop.hbase.thrift.ThriftServer", "start", "-p", str(thrift), "-b", "127.0.0.1"],
             logs["thrift"],
         )
-        process.wait(lambda: process.answers(thrift) and _talks(thrift), thrift_pid, "HBase's Thrift server", logs["thrift"])
+        process.wait(lambda: process.listens(thrift_pid, thrift) and _talks(thrift), thrift_pid, "HBase's Thrift server", logs["thrift"])
     except BaseException:
         process.stop(pid, "")
         raise

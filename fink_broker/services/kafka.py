@@ -54,7 +54,7 @@ def start(home: Path, known: dict[str, Any]) -> dict[str, Any]:
         if done.returncode:
             raise Unavailable(f"Kafka's storage cannot be formatted: {(done.stderr or done.stdout).strip()[:300]}; remove {folder}")
     pid = process.start([*run, "kafka.Kafka", str(conf)], log)
-    process.wait(lambda: process.answers(port) and _talks(port), pid, "Kafka", log)
+    process.wait(lambda: process.listens(pid, port) and _talks(port), pid, "Kafka", log)
     return {
         "bootstrap_servers": f"127.0.0.1:{port}", "port": port, "controller_port": controller, "pid": pid, "mark": str(conf), "log": str(log)
     }  # fmt: skip

@@ -42,6 +42,23 @@ def answers(port: int) -> bool:
     return False
 
 
+def listens(pid: int, port: int) -> bool:
+    """Whether it is this process that listens on a port: a stranger may have taken it a moment before."""
+    sockets = set()
+    for file in (Path("/proc/net/tcp"), Path("/proc/net/tcp6")):
+        for row in file.read_text().splitlines()[1:] if file.is_file() else ():
+            part = row.split()
+            if part[3] == "0A" and int(part[1].rpartition(":")[2], 16) == port:
+                sockets.add(f"socket:[{part[9]}]")
+    with contextlib.suppress(OSError):
+        return any(str(link.readlink()) in sockets for link in Path(f"/proc/{pid}/fd").iterdir())
+    return False
+
+
+class PortTaken(Unavailable):
+    """Somebody else took the port of a server that was being started."""
+
+
 def start(line: Sequence[str], log: Path, env: dict[str, str] | None = None) -> int:
     """Start a server that outlives us, its output in a log (the one before is kept as .1); returns its pid."""
     log.parent.mkdir(parents=True, exist_ok=True)
@@ -63,7 +80,8 @@ def wait(ready: Callable[[], bool], pid: int, name: str, log: Path, seconds: flo
             gone = not alive(pid)
             if gone or time.monotonic() > until:
                 what = "ended" if gone else f"did not answer within {seconds:.0f} s"
-                raise Unavailable(f"{name} {what}: {reason(log)}; see {log}, mend that, then run `fink up` again")
+                taken = gone and log.is_file() and "Address already in use" in log.read_text(errors="replace")
+                raise (PortTaken if taken else Unavailable)(f"{name} {what}: {reason(log)}; see {log}, mend that, then run `fink up` again")
             time.sleep(0.1)
     except BaseException:
         stop(pid, "")

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from fink_broker.services import hbase, jars, kafka, process
 
 Say = Callable[[str], None]
+TRIES = 3
 PIDS = {"kafka": ("pid",), "hbase": ("thrift_pid", "pid"), "gateway": ("pid",)}  # in the order in which they stop
 
 
@@ -28,12 +31,20 @@ def up(home: Path, say: Say = print) -> dict[str, Any]:
                 continue
             stop(name, known)
             started = time.monotonic()
-            found = server.start(home, known)
+            found = _started(server, home, known)
             update(home, name, found)
             wanted = known.get("port", server.PORT)
             moved = f"; port {wanted} was busy" if found["port"] != wanted else ""
             say(f"{name} up on port {found['port']} in {time.monotonic() - started:.1f} s{moved}")
     return read(home)
+
+
+def _started(server: ModuleType, home: Path, known: dict[str, Any]) -> dict[str, Any]:
+    """Start a server, on other ports when somebody took one while it started."""
+    for _ in range(TRIES - 1):
+        with contextlib.suppress(process.PortTaken):
+            return dict(server.start(home, known))
+    return dict(server.start(home, known))
 
 
 def down(home: Path) -> list[str]:
