@@ -38,7 +38,7 @@ down: install ## stop them
 	@$(BIN)/fink down
 
 docs: install ## write the generated parts of the READMEs anew
-	@$(BIN)/python tests/test_docs.py --write
+	@$(BIN)/python -m tests.docs --write
 
 clean: ## remove what was installed here
 	rm -rf .venv .jars build *.egg-info

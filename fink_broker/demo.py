@@ -24,6 +24,7 @@ from fink_broker.simulate import Sent, make_packets, read_alerts, recent_mjd, se
 from fink_broker.spool import Packet, Spool
 
 JOBS = ("live", "ingest")
+STOP_SECONDS = 150.0  # longer than a job waits for the batch in hand
 Say = Callable[[str], None]
 
 
@@ -108,7 +109,7 @@ class Demo:
                 process.send_signal(signal.SIGTERM)
         for process in self.processes.values():
             with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(60)
+                process.wait(STOP_SECONDS)
             if process.poll() is None:
                 process.kill()
         stack.down(self.home)

@@ -11,7 +11,10 @@ from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Any
 
+from fink_broker.errors import ConfigError
+
 _context: ContextVar[dict[str, Any]] = ContextVar("fink_log_context", default={})  # noqa: B039 (never mutated)
+LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 _QUIET = ("py4j", "SQLQueryContextLogger", "pyspark.sql.connect", "asyncio", "matplotlib")
 
 
@@ -78,6 +81,8 @@ def _short(value: Any) -> str:
 
 def setup(level: str = "INFO") -> None:
     """Configure logging to stderr; called once, by the command line, a job or the web factory."""
+    if level.upper() not in LEVELS:
+        raise ConfigError(f"log level is '{level}'; expected one of {', '.join(LEVELS)}")
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_Formatter(pretty=sys.stderr.isatty()))
     root = logging.getLogger("fink")

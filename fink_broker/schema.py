@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import re
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -62,21 +63,25 @@ class Schema:
 
 @dataclass
 class SchemaLibrary:
-    """All schemas of one survey, oldest first."""
+    """All schemas of one survey, oldest first; a registry may add some while alerts are read."""
 
     survey: str
     schemas: tuple[Schema, ...]
     registry: RegistryClient | None = None
     learned: dict[int, Schema] = field(default_factory=dict)  # by the id that the registry gave them
+    kept: Path | None = None  # folder where schemas that only the registry has are kept for the next start, as <id>.avsc
 
     @staticmethod
-    def load(folder: Path, survey: str, registry_url: str = "") -> SchemaLibrary:
-        """The schemas under `folder`/`survey`; ConfigError when there are none."""
+    def load(folder: Path, survey: str, registry_url: str = "", kept: Path | None = None) -> SchemaLibrary:
+        """The schemas under `folder`/`survey`, and those kept under `kept`/`survey`; ConfigError when there are none."""
         files = sorted((folder / survey).glob("*/*.avsc"), key=lambda file: _order(file.parent.name))
         if not files:
             raise ConfigError(f"no schema under {folder / survey}; add one as {survey}/<version>/alert.avsc, see schemas/README.md")
         found = tuple(Schema(survey, file.parent.name, file.read_text(), _confluent_id(file.parent.name)) for file in files)
-        return SchemaLibrary(survey, found, RegistryClient(registry_url) if registry_url else None)
+        library = SchemaLibrary(survey, found, RegistryClient(registry_url) if registry_url else None, kept=kept / survey if kept else None)
+        for file in sorted(library.kept.glob("*.avsc")) if library.kept else ():
+            library.learned[int(file.stem)] = library._registered(int(file.stem), json.loads(file.read_text()))
+        return library
 
     @property
     def newest(self) -> Schema:
@@ -124,7 +129,7 @@ class SchemaLibrary:
         return (*self.schemas, *(schema for schema in dict.fromkeys(self.learned.values()) if schema not in self.schemas))
 
     def _registered(self, identifier: int, found: Any) -> Schema:
-        """The schema that a registry gave for an id: one of ours, or a new version of which the union takes the fields that it knows."""
+        """The schema that a registry gave for an id: one of ours, or a new version."""
         with contextlib.suppress(UnknownSchema):
             return self.by_fingerprint(fingerprint(found))
         name = str(found.get("namespace", "")) + str(found["name"]) if isinstance(found, dict) and "name" in found else ""
@@ -134,8 +139,21 @@ class SchemaLibrary:
             version = f"{version}-id{identifier}"
         if not isinstance(found, dict) or found.get("type") != "record":
             raise UnknownSchema(f"unknown schema: id {identifier} of the registry is not a record; a packet of {self.survey} is one")
+        own, expected = (str(record["name"]).rpartition(".")[2] for record in (found, json.loads(self.newest.source)))
+        if own != expected:
+            raise UnknownSchema(f"unknown schema: id {identifier} of the registry is '{own}', no {expected} of {self.survey}")
         # Its canonical form is enough to read with, and has no default for a strict parser to refuse.
-        return Schema(self.survey, version, to_parsing_canonical_form(found), identifier)
+        new = Schema(self.survey, version, to_parsing_canonical_form(found), identifier)
+        replace(self, learned={**self.learned, identifier: new}).union()  # SchemaError when it does not fit the others
+        return new
+
+    def keep(self, identifier: int) -> None:
+        """Write a schema that the registry gave to the folder of kept ones, for the next start."""
+        if self.kept is not None:
+            self.kept.mkdir(parents=True, exist_ok=True)
+            part = self.kept / f".{identifier}-{os.getpid()}"
+            part.write_text(self.learned[identifier].source)
+            part.rename(self.kept / f"{identifier}.avsc")
 
     def union(self) -> dict[str, Any]:
         """One schema with all fields of all versions, each nullable; records merged, numbers widened.
@@ -143,7 +161,7 @@ class SchemaLibrary:
         Where a field changed its type past that, the newest version's type stands (see schemas/README.md).
         """
         merged: Any = None
-        for schema in self.schemas:
+        for schema in self.writers():
             expanded = _expand(_physical(json.loads(schema.source)), {})
             merged = expanded if merged is None else _merge(merged, expanded)
         union: dict[str, Any] = _nullable(merged, set())

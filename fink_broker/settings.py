@@ -235,9 +235,9 @@ class Settings(BaseSettings):
 
 
 def data_folder(name: str) -> Path:
-    """Folder of data shipped with the broker: beside the package in a checkout, inside it when installed."""
-    beside = PROJECT / name
-    return beside if beside.is_dir() else Path(__file__).resolve().parent / "data" / name
+    """Folder of data shipped with the broker: inside the package when installed, beside it in a checkout."""
+    inside = Path(__file__).resolve().parent / "data" / name
+    return inside if inside.is_dir() else PROJECT / name
 
 
 def load(file: Path | None = None, profile: str | None = None, options: dict[str, Any] | None = None) -> Settings:

@@ -20,7 +20,7 @@ app = typer.Typer(
 )  # fmt: skip
 
 # file under cli/ -> its groups (Typer apps called `app`) and its single commands
-GROUPS = {"module": "module", "catalog": "catalog", "filter": "filter", "topic": "topic", "schema": "schema"}
+GROUPS = {"module": "module", "catalog": "catalog", "filter": "filter", "topic": "topic", "schema": "schema", "lake": "lake"}
 COMMANDS = {
     "demo": ["demo"],
     "run": ["run", "submit"],
@@ -33,6 +33,7 @@ COMMANDS = {
     "bench": ["bench"],
     "config": ["config"],
 }
+LOOKUPS = ("object", "cone", "topic")  # an error is their one line; tries in between are not told
 
 
 def _version(asked: bool) -> None:
@@ -47,12 +48,12 @@ def settings(
     conf: Annotated[Path | None, typer.Option(help="settings file instead of conf/fink.toml")] = None,
     profile: Annotated[str | None, typer.Option(help="profile under conf/profiles")] = None,
     home: Annotated[Path | None, typer.Option(help="folder of all state (default ~/.fink)")] = None,
-    log_level: Annotated[str, typer.Option(help="DEBUG, INFO, WARNING or ERROR")] = "INFO",
+    log_level: Annotated[str | None, typer.Option(help="DEBUG, INFO, WARNING or ERROR (default INFO; look-ups: ERROR)")] = None,
     version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="print the version")] = False,
 ) -> None:
     """Read the settings once; commands get them from the context."""
     del version
-    log.setup(log_level)
+    log.setup(log_level or ("ERROR" if context.invoked_subcommand in LOOKUPS else "INFO"))
     context.obj = load(conf, profile, {"broker": {"home": str(home)}} if home else None)
 
 

@@ -8,12 +8,16 @@ import typer
 from pydantic import SecretStr
 
 from fink_broker.cli.common import settings_from
+from fink_broker.errors import ConfigError
 from fink_broker.settings import Section
 
 
 def config(context: typer.Context, section: Annotated[str | None, typer.Argument(help="only this section")] = None) -> None:
     """Print every setting with its value in force; secrets print as stars."""
-    for name, part in settings_from(context):
+    settings = settings_from(context)
+    if section is not None and section not in type(settings).model_fields:
+        raise ConfigError(f"no section [{section}]; they are {', '.join(type(settings).model_fields)}; `fink config` prints all")
+    for name, part in settings:
         if not isinstance(part, Section) or section not in (None, name):
             continue
         typer.echo(f"[{name}]  # {(type(part).__doc__ or '').strip()}")

@@ -18,10 +18,10 @@ def list_schemas(context: typer.Context, survey: Annotated[str | None, typer.Opt
     from fink_broker.schema import SchemaLibrary
     from fink_broker.survey import load_surveys
 
-    folder = settings_from(context).schemas_path
-    for name in load_surveys(folder):
+    settings = settings_from(context)
+    for name in load_surveys(settings.schemas_path):
         if survey in (None, name):
-            for schema in SchemaLibrary.load(folder, name).schemas:
+            for schema in SchemaLibrary.load(settings.schemas_path, name, kept=settings.home / "schemas").writers():
                 typer.echo(f"{name:<10}{schema.version:<12}{schema.fingerprint[:16]}  {schema.confluent_id or ''}")
 
 
@@ -32,7 +32,8 @@ def show(context: typer.Context, survey: str, version: Annotated[str | None, typ
 
     from fink_broker.schema import SchemaLibrary
 
-    library = SchemaLibrary.load(settings_from(context).schemas_path, survey)
+    settings = settings_from(context)
+    library = SchemaLibrary.load(settings.schemas_path, survey, kept=settings.home / "schemas")
     typer.echo(json.dumps(library.union(), indent=1) if version is None else library.by_version(version).source)
 
 
@@ -46,11 +47,12 @@ def check(context: typer.Context, file: Annotated[Path, typer.Argument(help="a p
 
     if not file.is_file():
         raise ConfigError(f"no file {file}; give a packet")
-    folder, value = settings_from(context).schemas_path, file.read_bytes()
+    settings, value = settings_from(context), file.read_bytes()
+    folder, registry = settings.schemas_path, settings.kafka.schema_registry_url
     good = False
     for name, survey in load_surveys(folder).items():
         try:
-            body = read_body(value, survey, SchemaLibrary.load(folder, name))
+            body = read_body(value, survey, SchemaLibrary.load(folder, name, registry, settings.home / "schemas"))
         except SchemaError as error:
             typer.echo(f"{name:<10}no: {error}")
         else:

@@ -45,6 +45,7 @@ def _addresses(context: typer.Context) -> dict[str, Any]:
 
 def _print(found: dict[str, Any]) -> None:
     for name, known in found.items():
-        address = known.get("bootstrap_servers") or known.get("url") or known.get("path") or f"{known.get('host')}:{known.get('port')}"
+        thrift = f"{known['host']}:{known['port']} (Thrift)" if "host" in known else "never started under this home"
+        address = known.get("bootstrap_servers") or known.get("url") or known.get("path") or thrift
         state = "" if "running" not in known else "running" if known["running"] else "stopped"
         typer.echo(f"{name:<9}{address:<50}{state}")

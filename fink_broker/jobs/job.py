@@ -60,7 +60,7 @@ class Job(ABC):
     def __init__(self, spark: SparkSession, settings: Settings, plan: Plan, survey: str) -> None:
         self.spark, self.settings, self.plan = spark, settings, plan
         self.survey = load_survey(settings.schemas_path, survey)
-        self.library = SchemaLibrary.load(settings.schemas_path, survey, settings.kafka.schema_registry_url)
+        self.library = SchemaLibrary.load(settings.schemas_path, survey, settings.kafka.schema_registry_url, kept=settings.home / "schemas")
         self.name = f"{plan.name}-{survey}"
         self.checkpoint = settings.home / "checkpoints" / plan.name / survey
         self._learned = settings.home / "headers" / f"{survey}.json"

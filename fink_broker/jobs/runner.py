@@ -12,12 +12,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from fink_broker import log as logs
-from fink_broker.errors import FinkError, StoreError
+from fink_broker import retention
+from fink_broker.errors import ConfigError, FinkError, StoreError
 from fink_broker.jobs.fan_out import FanOut
 from fink_broker.jobs.ingest import Ingest
 from fink_broker.jobs.job import Job, one_line
 from fink_broker.jobs.plans import plan
-from fink_broker.jobs.session import session
+from fink_broker.jobs.preflight import check
+from fink_broker.jobs.session import hear, session
 from fink_broker.settings import Settings, load
 
 if TYPE_CHECKING:
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from pyspark.sql.streaming.query import StreamingQuery
 
 log = logs.Logger("runner")
+HOUSEKEEPING_SECONDS = 3600.0
 
 
 @dataclass
@@ -60,8 +63,13 @@ class Runner:
         """Run until SIGTERM or SIGINT; exit status 0, or 1 when a job gave up."""
         for name in (signal.SIGTERM, signal.SIGINT):
             signal.signal(name, self._ask_to_stop)
+        hear(self.spark, self._ask_to_stop)
+        looked = 0.0
         try:
             while not self.stop_asked and not self.failed:
+                if time.time() - looked > HOUSEKEEPING_SECONDS:
+                    looked = time.time()
+                    retention.warn(self.settings)
                 for one in self.watched:
                     self._look_after(one)
                 time.sleep(0.2)
@@ -70,6 +78,8 @@ class Runner:
         return 1 if self.failed else 0
 
     def _ask_to_stop(self, number: int, _: Any) -> None:
+        if self.stop_asked:
+            return
         self.stop_asked = True
         log.info("stopping after the batch in hand", signal=signal.Signals(number).name)
 
@@ -77,7 +87,10 @@ class Runner:
         now = time.time()
         if one.query is None:
             if now >= one.next_start:
-                one.started, one.query = now, one.job.start()
+                try:
+                    one.started, one.query = now, one.job.start()
+                except StoreError as error:
+                    self._failed(one, str(error))
             return
         if one.query.isActive:
             if one.job.since and now - one.job.since > self.settings.jobs.batch_seconds:
@@ -89,13 +102,17 @@ class Runner:
             return
         cause = one.job.cause or one_line(one.query.exception() or RuntimeError("the query ended without an error"))
         one.query, one.job.cause = None, ""
+        self._failed(one, cause)
+
+    def _failed(self, one: Watched, cause: str) -> None:
+        """Start the query again later, or give the job up."""
         name, number = one.job.name, _last_batch(one.job)
         if one.restarts >= self.settings.jobs.max_restarts:
             log.error("job gave up", job=name, batch=number, restarts=one.restarts, cause=cause)
             self.failed.append(one)
             return
         wait = self.settings.jobs.backoff_seconds * 2**one.restarts
-        one.restarts, one.next_start = one.restarts + 1, now + wait
+        one.restarts, one.next_start = one.restarts + 1, time.time() + wait
         log.warning("query failed, starting again", job=name, batch=number, restart=one.restarts, wait_seconds=wait, cause=cause)
 
     def _stop_all(self) -> None:
@@ -122,12 +139,10 @@ def _last_batch(job: Job) -> int:
 
 
 def run(settings: Settings, jobs: Sequence[str], surveys: Sequence[str] | None = None) -> int:
-    """Run jobs until told to stop; the exit status. Errors that can be told in one line are logged as one."""
-    try:
-        return Runner(settings, jobs, surveys or settings.broker.surveys).run()
-    except StoreError as error:
-        log.error("cannot start", cause=str(error))
-        return 1
+    """Run jobs until told to stop; the exit status. What they lack is raised before Spark starts."""
+    chosen = surveys or settings.broker.surveys
+    check(settings, jobs, chosen)
+    return Runner(settings, jobs, chosen).run()
 
 
 def main(job: str, arguments: Sequence[str] | None = None) -> None:
@@ -139,8 +154,10 @@ def main(job: str, arguments: Sequence[str] | None = None) -> None:
     options: dict[str, Any] = {}
     try:
         for pair in sys.argv[1:] if arguments is None else arguments:
-            name, _, value = pair.partition("=")
-            section, _, field = name.partition(".")
+            name, equals, value = pair.partition("=")
+            section, dot, field = name.partition(".")
+            if not (equals and dot):
+                raise ConfigError(f"argument '{pair}' is no setting; expected SECTION.FIELD=VALUE, as `fink submit {job} --dry-run` prints them")
             options.setdefault(section, {})[field] = json.loads(value) if value[:1] in "[{" else value
         sys.exit(run(load(options=options), [job]))
     except FinkError as error:

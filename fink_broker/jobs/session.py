@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 from fink_broker.log import Logger
 from fink_broker.settings import Settings, data_folder
@@ -74,9 +75,41 @@ def session(settings: Settings, name: str) -> SparkSession:
         if not (submitted and key in ("spark.master", "spark.driver.memory", "spark.driver.extraJavaOptions", "spark.app.name")):
             builder = builder.config(key, value)
     if not submitted and SparkSession.getActiveSession() is None:
-        from fink_broker.services.jars import ensure
+        from fink_broker.services.jars import ensure, java
 
+        java()
         builder = builder.config("spark.jars", ",".join(str(jar) for jar in sorted(ensure("spark").glob("*.jar"))))
     spark = builder.getOrCreate()
     spark.sparkContext.setLogLevel("ERROR")
     return spark
+
+
+class _Heard:
+    """A Java signal handler that calls Python."""
+
+    def __init__(self, tell: Callable[[int, Any], None]) -> None:
+        self._tell = tell
+
+    def handle(self, signal: Any) -> None:
+        """Called by the JVM, in a thread of its own."""
+        self._tell(signal.getNumber(), None)
+
+    class Java:
+        """What py4j asks for."""
+
+        implements = ["sun.misc.SignalHandler"]
+
+
+def hear(spark: SparkSession, tell: Callable[[int, Any], None]) -> None:
+    """Pass SIGTERM and SIGINT that reach the JVM on to Python: spark-submit is the JVM, and service managers signal the whole group.
+
+    Without it the JVM would end at once, with a batch in hand.
+    """
+    from pyspark.java_gateway import ensure_callback_server_started
+
+    gateway = spark.sparkContext._gateway
+    assert gateway is not None
+    ensure_callback_server_started(gateway)  # type: ignore[no-untyped-call]
+    signals: Any = gateway.jvm
+    for name in ("TERM", "INT"):
+        signals.sun.misc.Signal.handle(signals.sun.misc.Signal(name), _Heard(tell))

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 
 from pydantic import SecretStr
 
+from fink_broker.errors import ConfigError
 from fink_broker.jobs.plans import plan
 from fink_broker.jobs.session import conf
-from fink_broker.settings import PROJECT, Section, Settings
+from fink_broker.settings import Section, Settings, data_folder
 
 MAIN = {"spark.master", "spark.driver.memory", "spark.app.name"}
 
@@ -22,25 +25,30 @@ def command(settings: Settings, job: str, surveys: Sequence[str] | None = None) 
 
     jars = sorted(ensure("spark").glob("*.jar"))
     made = conf(settings, job)
-    line = [str(Path(sys.executable).parent / "spark-submit"), "--master", settings.spark.master, "--name", made["spark.app.name"]]
+    line = [str(_spark() / "bin" / "spark-submit"), "--master", settings.spark.master, "--name", made["spark.app.name"]]
     line += ["--driver-memory", settings.spark.driver_memory, "--jars", ",".join(map(str, jars))]
     made["spark.pyspark.python"] = sys.executable
     for key, value in made.items():
         if key not in MAIN:
             line += ["--conf", f"{key}={value}"]
-    line.append(str(_script(plan(job).name)))
-    chosen, secrets = _changed(settings)
+    line.append(str(data_folder("bin") / f"{plan(job).name}.py"))
+    chosen, secrets = changed(settings)
     if surveys:
         chosen["broker.surveys"] = json.dumps(list(surveys))
     return line + [f"{name}={value}" for name, value in chosen.items()], secrets
 
 
-def _script(job: str) -> Path:
-    found = PROJECT / "bin" / f"{job}.py"
-    return found if found.is_file() else Path(__file__).parent.parent / "data" / "bin" / f"{job}.py"
+def _spark() -> Path:
+    """Spark's home: SPARK_HOME, else the one inside the pyspark package (the spark-submit beside our Python works only in an active venv)."""
+    if home := os.environ.get("SPARK_HOME"):
+        return Path(home)
+    found = find_spec("pyspark")
+    if found is None or found.origin is None:
+        raise ConfigError("pyspark is not installed; expected it beside fink_broker; install it: pip install pyspark, or set SPARK_HOME")
+    return Path(found.origin).parent
 
 
-def _changed(settings: Settings) -> tuple[dict[str, str], dict[str, str]]:
+def changed(settings: Settings) -> tuple[dict[str, str], dict[str, str]]:
     """Settings that differ from their defaults as SECTION.FIELD -> text, and secrets as environment variables."""
     chosen: dict[str, str] = {"broker.home": str(settings.home)}
     secrets: dict[str, str] = {}

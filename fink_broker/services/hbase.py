@@ -18,8 +18,9 @@ OPENS = [
 def start(home: Path, known: dict[str, Any]) -> dict[str, Any]:
     """Start master and Thrift server under HOME/services/hbase; returns what they are."""
     folder = home / "services" / "hbase"
-    ports = {name: process.free_port(int(known.get(name, 0))) for name in ("zookeeper_port", "master_port", "region_port")}
-    thrift = process.free_port(int(known.get("port", PORT)))
+    names = ("zookeeper_port", "master_port", "region_port")
+    *inner, thrift = process.free_ports([*(int(known.get(name, 0)) for name in names), int(known.get("port", PORT))])
+    ports = dict(zip(names, inner, strict=True))
     conf = folder / "conf"
     conf.mkdir(parents=True, exist_ok=True)
     _write_site(conf, folder, ports, thrift)
@@ -32,12 +33,16 @@ def start(home: Path, known: dict[str, Any]) -> dict[str, Any]:
     path = ["-cp", f"{conf}:{libs}/*"]
     logs = {name: home / "logs" / f"hbase-{name}.log" for name in ("master", "thrift")}
     pid = process.start([*base, "-Xmx1200m", "-Xms256m", "-XX:+UseG1GC", *path, "org.apache.hadoop.hbase.master.HMaster", "start"], logs["master"])
-    process.wait(lambda: process.answers(ports["zookeeper_port"]) and process.answers(ports["master_port"]), pid, "HBase", logs["master"])
-    thrift_pid = process.start(
-        [*base, "-Xmx400m", *path, "org.apache.hadoop.hbase.thrift.ThriftServer", "start", "-p", str(thrift), "-b", "127.0.0.1"],
-        logs["thrift"],
-    )
-    process.wait(lambda: process.answers(thrift) and _talks(thrift), thrift_pid, "HBase's Thrift server", logs["thrift"])
+    process.wait(lambda: all(process.listens(pid, ports[name]) for name in ("zookeeper_port", "master_port")), pid, "HBase", logs["master"])
+    try:
+        thrift_pid = process.start(
+            [*base, "-Xmx400m", *path, "org.apache.hadoop.hbase.thrift.ThriftServer", "start", "-p", str(thrift), "-b", "127.0.0.1"],
+            logs["thrift"],
+        )
+        process.wait(lambda: process.listens(thrift_pid, thrift) and _talks(thrift), thrift_pid, "HBase's Thrift server", logs["thrift"])
+    except BaseException:
+        process.stop(pid, "")
+        raise
     return {
         "host": "127.0.0.1", "port": thrift, **ports, "pid": pid, "thrift_pid": thrift_pid, "mark": str(conf),
         "log": str(logs["master"]), "thrift_log": str(logs["thrift"]),

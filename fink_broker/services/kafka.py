@@ -43,8 +43,7 @@ def start(home: Path, known: dict[str, Any]) -> dict[str, Any]:
     folder = home / "services" / "kafka"
     folder.mkdir(parents=True, exist_ok=True)
     libs = jars.ensure("kafka")
-    port = process.free_port(int(known.get("port", PORT)))
-    controller = process.free_port(int(known.get("controller_port", 0)))
+    port, controller = process.free_ports([int(known.get("port", PORT)), int(known.get("controller_port", 0))])
     conf, log = folder / "server.properties", home / "logs" / "kafka.log"
     conf.write_text(PROPERTIES.format(port=port, controller=controller, data=folder / "data"))
     run = [jars.java(), "-Xmx640m", "-Xms128m", "-XX:+UseG1GC", "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "-cp", f"{libs}/*"]
@@ -55,7 +54,7 @@ def start(home: Path, known: dict[str, Any]) -> dict[str, Any]:
         if done.returncode:
             raise Unavailable(f"Kafka's storage cannot be formatted: {(done.stderr or done.stdout).strip()[:300]}; remove {folder}")
     pid = process.start([*run, "kafka.Kafka", str(conf)], log)
-    process.wait(lambda: process.answers(port) and _talks(port), pid, "Kafka", log)
+    process.wait(lambda: process.listens(pid, port) and _talks(port), pid, "Kafka", log)
     return {
         "bootstrap_servers": f"127.0.0.1:{port}", "port": port, "controller_port": controller, "pid": pid, "mark": str(conf), "log": str(log)
     }  # fmt: skip

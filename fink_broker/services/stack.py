@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from fink_broker.services import hbase, jars, kafka, process
 
 Say = Callable[[str], None]
+TRIES = 3
 PIDS = {"kafka": ("pid",), "hbase": ("thrift_pid", "pid"), "gateway": ("pid",)}  # in the order in which they stop
 
 
@@ -20,9 +23,7 @@ def up(home: Path, say: Say = print) -> dict[str, Any]:
     """Start Kafka and HBase, or find them running; returns what services.json holds."""
     home.mkdir(parents=True, exist_ok=True)
     for kind in jars.KINDS:
-        if not (jars.folder() / kind / ".stamp").is_file():
-            say(f"fetching the {kind} jars (once)")
-        jars.ensure(kind)
+        jars.ensure(kind, say)
     with _locked(home):
         for name, server in (("kafka", kafka), ("hbase", hbase)):
             known = read(home).get(name, {})
@@ -30,11 +31,20 @@ def up(home: Path, say: Say = print) -> dict[str, Any]:
                 continue
             stop(name, known)
             started = time.monotonic()
-            found = server.start(home, known)
+            found = _started(server, home, known)
             update(home, name, found)
-            moved = f"; port {known['port']} was busy" if known.get("port", found["port"]) != found["port"] else ""
+            wanted = known.get("port", server.PORT)
+            moved = f"; port {wanted} was busy" if found["port"] != wanted else ""
             say(f"{name} up on port {found['port']} in {time.monotonic() - started:.1f} s{moved}")
     return read(home)
+
+
+def _started(server: ModuleType, home: Path, known: dict[str, Any]) -> dict[str, Any]:
+    """Start a server, on other ports when somebody took one while it started."""
+    for _ in range(TRIES - 1):
+        with contextlib.suppress(process.PortTaken):
+            return dict(server.start(home, known))
+    return dict(server.start(home, known))
 
 
 def down(home: Path) -> list[str]:
@@ -44,8 +54,9 @@ def down(home: Path) -> list[str]:
 
 
 def status(home: Path) -> dict[str, Any]:
-    """Each service with its address and whether it runs and answers."""
-    return {name: {**known, "running": running(name, known)} for name, known in read(home).items()}
+    """Each service with its address, if it ever ran here, and whether it runs and answers."""
+    found = read(home)
+    return {name: {**found.get(name, {}), "running": running(name, found.get(name, {}))} for name in (*PIDS, *(set(found) - set(PIDS)))}
 
 
 def running(name: str, known: dict[str, Any]) -> bool:

@@ -1,0 +1,28 @@
+"""What a job needs, looked at before Spark starts: each lack is told in one line, at once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from fink_broker import hbase, kafka
+from fink_broker.jobs import steps
+from fink_broker.jobs.plans import plan
+from fink_broker.services import jars
+from fink_broker.settings import Settings
+from fink_broker.survey import load_survey
+
+
+def check(settings: Settings, jobs: Sequence[str], surveys: Sequence[str]) -> None:
+    """Raise the first FinkError among: jobs, surveys, science modules and their parameters, Java, Kafka, HBase."""
+    plans = [plan(name) for name in jobs]
+    for survey in surveys:
+        load_survey(settings.schemas_path, survey)
+        if any("science" in one.steps for one in plans):
+            steps.science_chain(settings, survey)
+    jars.java()
+    if any(one.source == "kafka" for one in plans):
+        kafka.topics(settings, "input")
+    if any("topics" in one.sinks for one in plans) and settings.kafka.output_servers:
+        kafka.topics(settings, "output")
+    if any("hbase" in one.sinks for one in plans):
+        hbase.connect(settings).close()

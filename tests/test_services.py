@@ -1,0 +1,99 @@
+"""Servers of ours: whose port it is, what their log tells, and that nothing of them is left when a start fails."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from fink_broker.errors import Unavailable
+from fink_broker.services import process, stack
+
+LISTEN = "import socket, time; s = socket.socket(); s.bind(('127.0.0.1', {port})); s.listen(); time.sleep(60)"
+
+
+def python(program: str) -> list[str]:
+    return [sys.executable, "-c", program]
+
+
+def test_a_busy_port_is_replaced_and_all_are_different() -> None:
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        server.listen()
+        busy = server.getsockname()[1]
+        found = process.free_ports([busy, 0, 0, busy])
+    assert busy not in found
+    assert len(set(found)) == 4
+
+
+def test_a_port_is_told_by_whom_it_belongs_to(tmp_path: Path) -> None:
+    port = process.free_port()
+    pid = process.start(python(LISTEN.format(port=port)), tmp_path / "log")
+    try:
+        process.wait(lambda: process.listens(pid, port), pid, "it", tmp_path / "log", 20)
+        assert process.answers(port)
+        assert not process.listens(os.getpid(), port)
+    finally:
+        assert process.stop(pid, LISTEN.format(port=port)[:20])
+    assert not process.alive(pid)
+
+
+def test_a_start_that_fails_tells_the_cause_and_leaves_nothing(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    pid = process.start(python("raise SystemExit('ERROR no disk\\n\\tat frame')"), log)
+    with pytest.raises(Unavailable, match=rf"the server ended: ERROR no disk; see {log}, mend that, then run `fink up` again"):
+        process.wait(lambda: False, pid, "the server", log)
+    pid = process.start(python("import time; time.sleep(60)"), log)
+    with pytest.raises(Unavailable, match="the server did not answer within 0 s"):
+        process.wait(lambda: False, pid, "the server", log, 0.2)
+    assert not process.alive(pid)
+
+
+def test_an_interrupted_start_leaves_nothing(tmp_path: Path) -> None:
+    pid = process.start(python("import time; time.sleep(60)"), tmp_path / "log")
+
+    def interrupted() -> bool:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        process.wait(interrupted, pid, "the server", tmp_path / "log")
+    assert not process.alive(pid)
+
+
+def test_a_stranger_with_our_pid_is_left_alone() -> None:
+    with subprocess.Popen(python("import time; time.sleep(60)")) as stranger:
+        assert not process.stop(stranger.pid, "server.properties of ours")
+        assert stranger.poll() is None
+        stranger.kill()
+
+
+def test_a_port_taken_during_the_start_means_another_try(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tries: list[int] = []
+
+    def start(home: Path, known: dict[str, Any]) -> dict[str, Any]:
+        tries.append(len(tries))
+        if len(tries) == 1:
+            log = tmp_path / "log"
+            pid = process.start(python("raise SystemExit('BindException: Address already in use')"), log)
+            process.wait(lambda: False, pid, "the server", log)
+        return {"port": 1, "pid": 0}
+
+    server = SimpleNamespace(start=start, PORT=2)
+    said: list[str] = []
+    monkeypatch.setattr(stack, "kafka", server)
+    monkeypatch.setattr(stack, "hbase", SimpleNamespace(start=lambda *_: {"port": 3, "pid": 0}, PORT=3))
+    ensured: Callable[..., Path] = lambda *_: tmp_path  # noqa: E731
+    monkeypatch.setattr(stack.jars, "ensure", ensured)
+    stack.up(tmp_path, said.append)
+    assert tries == [0, 1]
+    assert "kafka up on port 1" in said[0]
+    assert said[0].endswith("; port 2 was busy")
+    assert "busy" not in said[1]
+    assert {name: known["running"] for name, known in stack.status(tmp_path).items()} == {"kafka": False, "hbase": False, "gateway": False}
