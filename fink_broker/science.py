@@ -179,8 +179,7 @@ class Chain:
             for field, kind in module.outputs.items():
                 out[f"{module.name}.{field}"] = _spread(None if found is None else found[field], rows, kind)
             out[f"{module.name}.error"] = _told(error, rows)
-        columns = {f"{m}.{f}": pd.Series(pd.arrays.ArrowExtensionArray(out[f"{m}.{f}"]), index=inputs.index) for m, f, _ in self.fields}
-        return pd.DataFrame(columns, index=inputs.index)
+        return pd.DataFrame({f"{m}.{f}": _series(out[f"{m}.{f}"], inputs.index) for m, f, _ in self.fields}, index=inputs.index)
 
     def _run(
         self, module: ScienceModule, inputs: pd.DataFrame, rows: NDArray[np.bool_], out: dict[str, pa.Array]
@@ -219,6 +218,15 @@ def _spread(values: pa.Array | None, rows: NDArray[np.bool_], kind: str) -> pa.A
     if values is None:
         return pa.nulls(len(rows), arrow_type(kind))
     return values if rows.all() else values.take(pa.array(np.cumsum(rows) - 1, mask=~rows))
+
+
+def _series(values: pa.Array, index: pd.Index) -> pd.Series[Any]:
+    """As Spark takes it: a missing list must be None, since Spark looks into it."""
+    import pyarrow as pa
+
+    if pa.types.is_list(values.type):
+        return values.to_pandas().set_axis(index)
+    return pd.Series(pd.arrays.ArrowExtensionArray(values), index=index)
 
 
 def _told(error: str | None, rows: NDArray[np.bool_]) -> pa.Array:

@@ -106,7 +106,7 @@ class Job(ABC):
             offsets = recovery.begin(self.settings, self.survey.topic_pattern, self.tables, self.survey.name, file)
         self.recovery = recovery.read(file)
         self._held = recovery.held(self.settings, self.tables, self.survey.name, self.recovery.start) if self.recovery else {}
-        writer = sources.stream(self, offsets).writeStream.foreachBatch(self.batch).queryName(self.name)
+        writer = sources.stream(self, offsets).writeStream.foreachBatch(self.batch).queryName(f"{self.name} of {self.settings.home}")
         writer = writer.option("checkpointLocation", str(self.checkpoint))
         if self.settings.ingest.trigger_seconds:
             writer = writer.trigger(processingTime=f"{self.settings.ingest.trigger_seconds} seconds")
