@@ -110,7 +110,7 @@ class FanOut(Job):
         """What was done with the alerts of each night."""
         found: dict[str, dict[str, int]] = {}
         for night, rows in good.groupby("night"):
-            counts = found.setdefault(str(night), {})
+            counts = found.setdefault(str(int(float(str(night)))), {})
             counts |= {stage: len(rows) for sink, stage in (("science", "science"), ("hbase", "indexed")) if sink in self.plan.sinks}
             if "topics" in self.plan.sinks:
                 counts["matched"] = int((rows["topics"].map(len) > 0).sum())

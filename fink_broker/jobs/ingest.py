@@ -119,9 +119,11 @@ def _by_night(facts: pd.DataFrame, judged: dict[int, str], batch: Batch) -> dict
     """What came in and what became of it; an alert without a usable time counts for the day on which it came."""
     import pandas as pd
 
+    if facts.empty and not batch.lost:
+        return {}
     arrived = pd.to_datetime(facts["timestamp"], unit="ms").dt.strftime("%Y%m%d")
     night = facts["night"].astype("Int64").astype(str).where(facts["reason"].isna() & facts["night"].notna(), arrived)
-    what = ("quarantined/" + facts["reason"].astype(str).str.partition(":")[0]).where(facts["reason"].notna(), "raw")
+    what = facts["reason"].map(lambda reason: f"quarantined/{str(reason).partition(':')[0]}").where(facts["reason"].notna(), "raw")
     for index, verdict in judged.items():
         what[index] = "quarantined/changed" if verdict == "changed" else verdict
     found: dict[str, dict[str, int]] = {}

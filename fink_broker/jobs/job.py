@@ -192,7 +192,7 @@ class Job(ABC):
             "rows_out": len(good),
             "quarantined": dict(reasons) | ({fault.REASON: len(batch.lost)} if batch.lost else {}),
             "positions": positions([*places, *batch.lost]),
-            "nights": {str(night): int(n) for night, n in good["night"].value_counts().items()},
+            "nights": {str(int(float(str(night)))): int(n) for night, n in good["night"].value_counts().items()},
         }
 
     def without(self, frame: DataFrame, drop: pd.DataFrame) -> DataFrame:

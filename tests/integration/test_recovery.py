@@ -63,8 +63,10 @@ class Broker:
         try:
             until = time.time() + seconds
             while any(self.left(name)):
-                assert query.isActive, job.cause
+                assert not job.cause, job.cause
                 assert time.time() < until, f"{name} has not read all"
+                if not query.isActive:  # Spark's Kafka source fails once after a batch that ran again; the supervisor restarts it too
+                    job, query = self.start(name)
                 time.sleep(0.2)
         finally:
             query.stop()
@@ -186,6 +188,7 @@ def test_cut_off_at_each_point(broker: Broker, monkeypatch: pytest.MonkeyPatch) 
             assert "Plug" in job.cause, (point, job.cause)
         for again in ("live", "ingest"):
             broker.run(again)
+        print(point)
         broker.check()
 
 
