@@ -75,7 +75,7 @@ def process(line: Sequence[object], env: dict[str, str], log: Path) -> Iterator[
             running.wait()
 
 
-def until(ready: Callable[[], Any], running: subprocess.Popen[bytes], log: Path, seconds: float = 180) -> None:
+def until(ready: Callable[[], Any], running: subprocess.Popen[bytes], log: Path, seconds: float = 400) -> None:
     """Wait for something while the process runs."""
     last = time.monotonic() + seconds
     while not ready():
@@ -153,7 +153,7 @@ def test_spark_submit_runs_a_job_and_ends_with_the_batch_in_hand(apart: Settings
     with process(line, {**os.environ, "PYTHONPATH": str(ROOT)}, log) as running:
         until(lambda: in_hand(apart, "ingest"), running, log)
         running.terminate()
-        assert running.wait(120) == 0, log.read_text()[-3000:]
+        assert running.wait(180) == 0, log.read_text()[-3000:]
     done = check_nothing_is_half_written(apart, ["ingest"], log)
     assert 0 < done < 600
     assert gone(str(apart.home))
@@ -165,7 +165,7 @@ def test_run_ends_with_the_batch_in_hand_when_its_whole_group_is_told(apart: Set
     with process([sys.executable, "-m", "fink_broker", "run", "live", "ingest"], variables(apart), log) as running:
         until(lambda: in_hand(apart, "live"), running, log)
         os.killpg(running.pid, signal.SIGTERM)
-        assert running.wait(120) == 0, log.read_text()[-3000:]
+        assert running.wait(180) == 0, log.read_text()[-3000:]
     check_nothing_is_half_written(apart, ["live", "ingest"], log)
     assert gone(str(apart.home))
 
@@ -197,7 +197,7 @@ def test_ctrl_c_stops_the_whole_demonstration(tmp_path: Path) -> None:
         except OSError:
             pass  # somebody has it already: busy all the same
         with process([*fink, "demo", "--rate", "5"], environment, log) as running:
-            until(lambda: Ledger(home).entries("live"), running, log, 300)
+            until(lambda: Ledger(home).entries("live"), running, log)
             running.send_signal(signal.SIGINT)
             assert running.wait(180) == 0, log.read_text()[-3000:]
     text = log.read_text()
