@@ -2,10 +2,14 @@
 
 Layout: LAKE/<table>/survey=<survey>/night=<YYYYMMDD>/<prefix>-….parquet with tables raw, science and quarantine.
 Files are staged in LAKE/_staging and renamed into place, so that a reader which is not Spark never meets half a file.
+A night's files may be merged later (compact.py) into compacted-<id>-….parquet beside which late alerts' files appear.
 """
 
 from __future__ import annotations
 
+import ctypes
+import errno
+import os
 import re
 import shutil
 from collections.abc import Iterable
@@ -25,6 +29,9 @@ log = Logger("lake")
 # Stamps do not compress and hardly any number comes twice: harder trying costs half of the writer's time and saves 3 % of the bytes.
 WRITER = {"parquet.compression.codec.zstd.level": "1", "parquet.enable.dictionary": "false"}
 TABLES = ("raw", "science", "quarantine")
+COMPACTED = "compacted-"  # begins the name of a merged file
+BATCH_FILES = "????????-????????-*.parquet"  # what batches write, and not what is merged of it
+SCANS = 5  # times that a night is read when files vanish: it is being exchanged for a merged one
 _RANDOM = re.compile(r"(?<=-\d{5})-[0-9a-f-]{36}|\.c000|\.(?:zstd|snappy|lz4raw|lz4)(?=$|\.)")  # Spark's random part of a file's name
 
 
@@ -85,17 +92,17 @@ class Lake:
         """A table as a frame of one survey; files of different schema versions are merged."""
         folder = self.table(name)
         paths = [f"{folder}/survey={survey}/night={night}" for night in (nights or self.nights(name, survey))]
-        return spark.read.option("basePath", str(folder)).option("mergeSchema", "true").parquet(*paths)
+        reader = spark.read.option("basePath", str(folder)).option("mergeSchema", "true")
+        return reader.option("ignoreMissingFiles", "false").parquet(*paths)  # rather an error than half a night
 
     def scan(self, name: str, survey: str, columns: list[str], night: int | None = None) -> pa.Table:
         """Some columns of a table, or one night of it, without Spark, as Arrow; dotted names reach into structs."""
         import pyarrow as pa
-        import pyarrow.parquet as pq
 
         parts = []
-        for file in sorted(self.table(name).glob(f"survey={survey}/night={night or '*'}/*.parquet")):
-            read = pq.ParquetFile(file).read(columns=columns)
-            parts.append(read.append_column("night", pa.array([int(file.parent.name[6:])] * read.num_rows, pa.int32())))
+        for folder in sorted(self.table(name).glob(f"survey={survey}/night={night or '*'}")):
+            for read in _columns(folder, columns):
+                parts.append(read.append_column("night", pa.array([int(folder.name[6:])] * read.num_rows, pa.int32())))
         return pa.concat_tables(parts, promote_options="permissive") if parts else pa.table({name: pa.nulls(0) for name in columns})
 
     def warn_of_space(self) -> None:
@@ -103,3 +110,30 @@ class Lake:
         free: Any = shutil.disk_usage(self.path if self.path.exists() else self.path.anchor).free / 1e9
         if free < self.min_free_gb:
             log.warning("little disk left", free_gb=round(free, 1), min_free_gb=self.min_free_gb, path=str(self.path))
+
+
+def _columns(folder: Path, columns: list[str]) -> list[pa.Table]:
+    """Some columns of all files of a night, as they stand at one moment."""
+    import pyarrow.parquet as pq
+
+    for left in reversed(range(SCANS)):
+        try:
+            return [pq.ParquetFile(file).read(columns=columns) for file in sorted(folder.glob("*.parquet"))]
+        except FileNotFoundError:
+            if not left:
+                raise
+    return []
+
+
+def exchange(one: Path, other: Path) -> None:
+    """Let two folders take each other's place, in one step: at no moment is either of them missing."""
+    at_cwd, flag = -100, 2  # AT_FDCWD, RENAME_EXCHANGE
+    swap = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+    code = errno.ENOSYS if swap is None else 0
+    if swap is not None and swap(at_cwd, os.fsencode(one), at_cwd, os.fsencode(other), flag):
+        code = ctypes.get_errno()
+    if code in (errno.ENOSYS, errno.EINVAL, errno.EXDEV, errno.ENOTSUP):
+        why = f"the file system under {one} cannot exchange two folders in one step ({os.strerror(code)})"
+        raise StoreError(f"{why}; expected one like ext4, xfs, btrfs or tmpfs on Linux, with {other.parent} on it too")
+    if code:
+        raise StoreError(f"{one} and {other} cannot be exchanged: {os.strerror(code)}; nothing was changed")

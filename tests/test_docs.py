@@ -22,9 +22,9 @@ LAYERS = [
     {"errors", "settings", "log", "retry"},
     {"sky", "survey", "schema", "framing", "lean", "alert"},
     {"past", "science_module", "science", "adapter", "catalog", "catalog_import", "isolation", "sample", "filters", "filter_function"},
-    {"lake", "kafka", "message", "hbase", "history", "ledger", "retention"},
+    {"lake", "kafka", "message", "hbase", "history", "ledger", "retention", "merge", "checkpoint"},
     {"services", "jobs", "testing"},
-    {"conversion", "spool", "replay", "simulate", "client", "balance", "contract", "audit"},
+    {"conversion", "spool", "replay", "simulate", "client", "balance", "contract", "audit", "compact"},
     {"web", "demo", "bench"},
     {"cli"},
 ]

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from fink_broker.compact import Compactor
 from fink_broker.errors import StoreError
 from fink_broker.lake import Lake
 from fink_broker.settings import load
@@ -117,3 +118,27 @@ def test_spark_writes_and_reads_it(lake: Lake, spark: SparkSession) -> None:
     assert sorted(row.alert_id for row in lake.read(spark, "raw", "ztf").collect()) == ["1", "2"]
     assert [row.alert_id for row in lake.read(spark, "raw", "ztf", [20260310]).collect()] == ["2"]
     assert not [file for file in lake.table("raw").rglob("*") if file.is_file() and file.suffix != ".parquet"]
+
+
+def test_spark_reads_merged_files_beside_new_ones(tmp_path: Path, spark: SparkSession) -> None:
+    settings = load(options={"broker": {"home": str(tmp_path)}, "lake": {"min_free_gb": 0}})
+    lake = Lake(settings)
+    packet_type = "struct<id: bigint, short: int, list: array<struct<x: float>>, stamp: binary>"
+    kinds = f"survey string, night int, alert_id string, mjd double, packet {packet_type}, made map<string, string>"
+    for batch, more in enumerate(("", ", topics array<string>", "")):
+        row = ["ztf", 20260309, str(batch), 61108.0 - batch, (2**60 + batch, batch, [(0.5,)], b"x"), {"broker": "1"}]
+        frame = spark.createDataFrame([(*row, ["t"]) if more else tuple(row)], kinds + more)
+        lake.commit(lake.stage(frame, "raw", f"c0ffee00-{batch:08d}"), "raw")
+        if batch == 1:
+            compactor = Compactor(settings, grace_seconds=0)
+            (done,) = compactor.run(compactor.nights())
+            assert (done.before, done.after) == (2, 1)
+    read = lake.read(spark, "raw", "ztf")
+    assert dict(read.dtypes)["packet"].replace(" ", "") == packet_type.replace(" ", "")
+    rows = {row.alert_id: row for row in read.collect()}
+    assert sorted(rows) == ["0", "1", "2"]
+    for number in range(3):
+        packet = rows[str(number)].packet
+        assert (packet.id, packet.short, packet.list[0].x, bytes(packet.stamp)) == (2**60 + number, number, 0.5, b"x")
+        assert rows[str(number)].made == {"broker": "1"}
+    assert [rows[number].topics for number in "012"] == [None, ["t"], None]

@@ -1,15 +1,91 @@
-"""`fink lake`: the nights that the Parquet lake holds, and the removal of old ones."""
+"""`fink lake`: the nights of the lake as files, merging many small ones, removing old ones."""
 
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from typing import Annotated, Any
 
 import typer
 
 from fink_broker.cli.common import settings_from
 
-app = typer.Typer(no_args_is_help=True, help="The Parquet lake: list, prune.", rich_markup_mode=None)
+app = typer.Typer(no_args_is_help=True, help="The Parquet lake: list, merge small files, prune.")
+Table = Annotated[str | None, typer.Option(help="raw or science (default: both)")]
+Survey = Annotated[str | None, typer.Option(help="one survey (default: all)")]
+Night = Annotated[str | None, typer.Option(help="one night, YYYY-MM-DD or YYYYMMDD (default: all)")]
+Target = Annotated[float, typer.Option(help="files are made at least so large [MB]", min=0.001)]
+
+
+@app.command()
+def nights(
+    context: typer.Context, table: Table = None, survey: Survey = None, night: Night = None, target_mb: Target = 128.0,
+    as_json: Annotated[bool, typer.Option("--json", help="as JSON")] = False,
+) -> None:  # fmt: skip
+    """Files and sizes of each night."""
+    from fink_broker.compact import Compactor
+
+    found = Compactor(settings_from(context), target_mb).nights(_tables(table), survey, _number(night))
+    if as_json:
+        typer.echo(json.dumps([asdict(one) for one in found], indent=2))
+        return
+    typer.echo(f"{'table':<8} {'survey':<9} {'night':<10} {'files':>7} {'MB':>10} {'MB a file':>10} {'small':>6}")
+    for one in found:
+        mb = one.bytes / 1e6
+        state = "" if one.closed else "  open"
+        typer.echo(
+            f"{one.table:<8} {one.survey:<9} {_date(one.night):<10} {one.files:>7} {mb:>10.1f} {mb / max(one.files, 1):>10.2f} {one.mergeable:>6}{state}"
+        )
+
+
+@app.command()
+def compact(
+    context: typer.Context, night: Night = None, survey: Survey = None, table: Table = None, target_mb: Target = 128.0,
+    force: Annotated[bool, typer.Option("--force", help="nights too that are not over at the survey's site")] = False,
+) -> None:  # fmt: skip
+    """Merge the small files of closed nights; readers see the old files or the new ones."""
+    from fink_broker.compact import Compactor
+
+    compactor = Compactor(settings_from(context), target_mb)
+    chosen = compactor.nights(_tables(table), survey, _number(night))
+    number = 0
+    for one in chosen:
+        if night and not (one.closed or force):
+            typer.echo(f"{one.table} {one.survey} {_date(one.night)}: the night is not over at the survey's site; --force merges its files nevertheless")
+    for done in compactor.run(chosen, force):
+        typer.echo(
+            f"{done.table} {done.survey} {_date(done.night)}: {done.alerts:,} alerts in {done.before} files of {done.bytes_before / 1e6:.1f} MB "
+            f"are in {done.after} of {done.bytes_after / 1e6:.1f} MB, {done.seconds:.1f} s"
+        )
+        number += 1
+    for text in compactor.refused:
+        typer.echo(f"left as it is: {text}", err=True)
+    if not number and not compactor.refused:
+        typer.echo("nothing to merge")
+    raise typer.Exit(1 if compactor.refused else 0)
+
+
+def _tables(table: str | None) -> tuple[str, ...]:
+    from fink_broker.compact import TABLES
+    from fink_broker.errors import ConfigError
+
+    if table and table not in TABLES:
+        raise ConfigError(f"table is '{table}'; expected {' or '.join(TABLES)}")
+    return (table,) if table else TABLES
+
+
+def _number(night: str | None) -> int | None:
+    from fink_broker.errors import ConfigError
+
+    text = (night or "").replace("-", "")
+    if text and not (text.isdigit() and len(text) == 8):
+        raise ConfigError(f"night is '{night}'; expected YYYY-MM-DD or YYYYMMDD")
+    return int(text) if text else None
+
+
+def _date(night: int) -> str:
+    text = str(night)
+    return f"{text[:4]}-{text[4:6]}-{text[6:]}"
 
 
 @app.command("list")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from fink_broker import kafka
 from fink_broker.jobs import steps
+from fink_broker.lake import BATCH_FILES
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -48,6 +49,7 @@ def _table(job: Job, name: str) -> DataFrame:
     # each survey has its own packet, so its folder is read alone; Spark's file stream takes that folder as the root of partitions
     fields = [field for field in table_schema(job, name) if field.name != "survey"]
     reader = job.spark.readStream.schema(StructType(fields)).option("maxFilesPerTrigger", "16")
+    reader = reader.option("pathGlobFilter", BATCH_FILES)  # merged files hold nothing new
     return reader.parquet(str(path)).selectExpr("*", f"'{job.survey.name}' survey")
 
 

@@ -296,6 +296,19 @@ def statistics(
     return answer(rows, given.format(), given.text("columns"), "nights")
 
 
+@router.get("/ledger", summary="What became of every alert, by survey and night")
+def ledger(
+    request: Request, given: Given, night: Annotated[str | None, Query(description="only nights that begin so: YYYY, YYYY-MM or YYYY-MM-DD")] = None,
+    survey: SurveyName = None, columns: Columns = None, format: FormatName = "json",
+) -> Response:  # fmt: skip
+    """Newest night first; `differs` names the sums that do not balance, with the alerts that are still to come, or lost."""
+    begin, name = (given.text("night") or "").replace("-", ""), known_survey(request, given.text("survey"))
+    if begin and not begin.isdigit():
+        raise ConfigError(f"night is '{given.text('night')}'; expected YYYYMMDD or YYYY-MM-DD, or the beginning of one")
+    rows = [row for row in request.app.state.broker.ledger() if row["night"].startswith(begin) and name in (None, row["survey"])]
+    return answer(rows, given.format(), given.text("columns"), "ledger")
+
+
 @router.get("/topics", summary="Substream topics with their filters and number of messages")
 def topics(request: Request, given: Given, format: FormatName = "json") -> Response:
     """One row a filter and survey."""

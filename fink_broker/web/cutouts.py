@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import io
 import struct
@@ -15,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fink_broker.errors import NotFound
-from fink_broker.lake import Lake
+from fink_broker.lake import SCANS, Lake
 from fink_broker.survey import Survey
 
 Kind = Literal["science", "template", "difference"]
@@ -59,13 +60,22 @@ def fetch(lake: Lake, survey: Survey, alert_id: str, files: str) -> dict[str, by
         return {}
     night, _, prefix = files.partition("|")
     folder = lake.table("science") / f"survey={survey.name}" / f"night={night}"
+    for _ in range(SCANS):
+        with contextlib.suppress(FileNotFoundError):  # the night's files have just been exchanged for merged ones
+            return _in_folder(folder, prefix, survey, alert_id)
+    raise NotFound(f"no cutouts of alert {alert_id} now: the files of night {night} are being replaced; try again in a minute")
+
+
+def _in_folder(folder: Path, prefix: str, survey: Survey, alert_id: str) -> dict[str, bytes]:
     own = sorted(folder.glob(f"{prefix}-*.parquet")) if prefix else []
     others = (file for file in sorted(folder.glob("*.parquet")) if file not in own)
     for file in (*own, *others):
         found = _in_file(file, survey, alert_id)
         if found is not None:
             return found
-    raise NotFound(f"no cutouts of alert {alert_id}: it is not in night {night} of the lake; the batch may not be stored yet, try again in a minute")
+    raise NotFound(
+        f"no cutouts of alert {alert_id}: it is not in {folder.name.replace('=', ' ')} of the lake; the batch may not be stored yet, try again in a minute"
+    )
 
 
 def _in_file(file: Path, survey: Survey, alert_id: str) -> dict[str, bytes] | None:

@@ -1,9 +1,10 @@
-"""The pages: search, object, topics, status; each has a JSON twin at the same address with .json."""
+"""The pages: search, object, topics, ledger, status; each has a JSON twin at the same address with .json."""
 
 from __future__ import annotations
 
 import contextlib
 import json
+import math
 import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -83,9 +84,15 @@ def _ago(seconds: float) -> str:
     return f"{seconds:.0f} s ago"
 
 
+def _percent(share: float) -> str:
+    """A share in percent, that is never rounded up to all."""
+    return "100 %" if share >= 1 else f"{math.floor(share * 10000) / 100:.2f} %"
+
+
 templates.env.filters |= {
     "sig": _significant, "date": _date, "address": _address, "who": _who, "sexagesimal": _sexagesimal, "ago": _ago,
     "number": lambda value: "?" if value is None else f"{value:,}",
+    "percent": _percent,
     "words": lambda name: name.replace("_", " "),
 }  # fmt: skip
 
@@ -201,6 +208,13 @@ def status_page(request: Request) -> Response:
     """Services, jobs, lag; nights."""
     broker = request.app.state.broker
     return show(request, "status", {**broker.status(), "nights": broker.statistics()})
+
+
+@router.get("/ledger")
+@router.get("/ledger.json")
+def ledger_page(request: Request) -> Response:
+    """What became of every alert, night by night."""
+    return show(request, "ledger", {"nights": request.app.state.broker.ledger()})
 
 
 @router.get("/docs")

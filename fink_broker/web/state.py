@@ -11,7 +11,7 @@ from typing import Any
 from fink_broker import kafka
 from fink_broker.errors import FinkError
 from fink_broker.filters import load_filters, topic_name
-from fink_broker.ledger import Entry, Ledger
+from fink_broker.ledger import Entry, Ledger, nights
 from fink_broker.services import stack
 from fink_broker.settings import Settings
 from fink_broker.survey import load_surveys
@@ -23,7 +23,7 @@ class State:
     def __init__(self, settings: Settings, seconds: float = 3.0) -> None:
         self.settings, self.seconds = settings, seconds
         self._held: dict[str, tuple[float, Any]] = {}
-        self._locks = {name: threading.Lock() for name in ("status", "statistics", "topics")}
+        self._locks = {name: threading.Lock() for name in ("status", "statistics", "topics", "ledger")}
 
     def status(self) -> dict[str, Any]:
         """Services, jobs, lag, disk."""
@@ -40,11 +40,16 @@ class State:
         found: list[dict[str, Any]] = self._recent("topics")
         return found
 
+    def ledger(self) -> list[dict[str, Any]]:
+        """What became of each night's alerts, by survey, newest night first."""
+        found: list[dict[str, Any]] = self._recent("ledger")
+        return found
+
     def _recent(self, name: str) -> Any:
         with self._locks[name]:
             when, value = self._held.get(name, (float("-inf"), None))
             if time.monotonic() - when > self.seconds:
-                value = {"status": status, "statistics": statistics, "topics": topics}[name](self.settings)
+                value = {"status": status, "statistics": statistics, "topics": topics, "ledger": ledger}[name](self.settings)
                 self._held[name] = time.monotonic(), value
             return value
 
@@ -78,17 +83,22 @@ def _job(settings: Settings, name: tuple[str, str], entries: list[Entry]) -> dic
     }  # fmt: skip
 
 
+def ledger(settings: Settings) -> list[dict[str, Any]]:
+    """The ledger's sums of each survey and night, newest first."""
+    return [night.as_dict() for night in nights(Ledger(settings.home).entries())]
+
+
 def statistics(settings: Settings) -> list[dict[str, Any]]:
     """Counts of each survey and night, newest first."""
-    nights: dict[tuple[str, str], dict[str, Any]] = {}
+    found: dict[tuple[str, str], dict[str, Any]] = {}
     for entry in Ledger(settings.home).entries():
         for text, number in entry.nights.items():
             night = str(int(float(text)))
-            row = nights.setdefault((entry.survey, night), {"survey": entry.survey, "night": night})
+            row = found.setdefault((entry.survey, night), {"survey": entry.survey, "night": night})
             what = {"live": "enriched", "enrich": "enriched", "index": "indexed", "ingest": "stored"}.get(entry.job)
             if what:
                 row[what] = row.get(what, 0) + number
-    return sorted(nights.values(), key=lambda row: row["night"], reverse=True)
+    return sorted(found.values(), key=lambda row: row["night"], reverse=True)
 
 
 def topics(settings: Settings) -> list[dict[str, Any]]:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
+from fink_broker.ledger import Entry, Ledger
 from tests.stored_alerts import stored
 from tests.web.conftest import TOKEN, Gateway, image
 
@@ -209,3 +210,29 @@ def test_the_description_has_every_call_once(gateway: Gateway) -> None:
     wanted = ("objects", "alerts/{alert_id}", "conesearch", "latests", "sso", "cutouts", "statistics", "schema", "lightcurve", "topics", "status")
     assert {f"/api/v1/{name}" for name in wanted} <= set(paths)
     assert all(list(methods) == ["get"] for methods in paths.values())
+
+
+def test_the_ledger_by_night_and_survey(gateway: Gateway) -> None:
+    ledger = Ledger(gateway.settings.home)
+    for survey, number in (("ztf", 3), ("lsst", 4)):
+        ledger.write(
+            Entry("ingest", survey, "a", 0, 1.0, 1.0, by_night={"20231017": {"received": number, "raw": number}, "20231118": {"received": 1, "raw": 1}})
+        )
+    assert [(row["night"], row["survey"], row["raw"]) for row in gateway.get("ledger")] == [
+        ("20231118", "ztf", 1), ("20231118", "lsst", 1), ("20231017", "ztf", 3), ("20231017", "lsst", 4),
+    ]  # fmt: skip
+    assert [row["raw"] for row in gateway.get("ledger", night="2023-10-17", survey="ztf")] == [3]
+    assert len(gateway.get("ledger", night="202310")) == 2
+    assert gateway.get("ledger", night="20240101") == []
+    text = gateway.client.get("/api/v1/ledger", params={"survey": "ztf", "format": "csv", "columns": "night,raw,differs.science"}).text
+    assert text.splitlines() == ["night,raw,differs.science", "20231118,1,1", "20231017,3,3"]
+    for kind in ("csv", "parquet", "votable"):
+        assert gateway.client.get("/api/v1/ledger", params={"format": kind}).status_code == 200
+    for bad, said in (
+        ({"night": "yesterday"}, "expected YYYYMMDD or YYYY-MM-DD"),
+        ({"survey": "zft"}, "expected one of"),
+        ({"nite": "1"}, "did you mean 'night'"),
+    ):
+        answer = gateway.client.get("/api/v1/ledger", params=bad)
+        assert answer.status_code == 422
+        assert said in answer.json()["error"]["message"]

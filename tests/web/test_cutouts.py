@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
+from fink_broker.compact import Compactor
 from fink_broker.errors import NotFound
 from fink_broker.lake import Lake
 from fink_broker.settings import load
@@ -44,6 +45,32 @@ def test_an_alert_is_found_in_its_batch_or_its_night(lake: Lake, number: int, fi
     found = cutouts.Cutouts(lake).of(survey, stored(number)["alert_id"], files)
     assert set(found) == {"science", "template", "difference"}
     assert np.array_equal(cutouts.pixels(found["science"]), image(number), equal_nan=True)
+
+
+def test_an_alert_is_found_in_a_night_that_was_merged(lake: Lake) -> None:
+    settings, survey = load(options={"lake": {"path": str(lake.path), "min_free_gb": 0}}), load_surveys(load().schemas_path)["ztf"]
+    made = Compactor(settings, grace_seconds=0)
+    (done,) = made.run(made.nights())
+    assert (done.before, done.after) == (2, 1)
+    for number in (4, 9):
+        found = cutouts.fetch(lake, survey, stored(number)["alert_id"], "20230226|batch7")
+        assert np.array_equal(cutouts.pixels(found["science"]), image(number), equal_nan=True)
+
+
+def test_files_that_vanish_are_looked_for_again(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    survey, real, calls = load_surveys(load().schemas_path)["ztf"], cutouts._in_file, list[Path]()
+
+    def gone(file: Path, *given: Any) -> Any:
+        calls.append(file)
+        if len(calls) < 3:
+            raise FileNotFoundError(file)
+        return real(file, *given)
+
+    monkeypatch.setattr(cutouts, "_in_file", gone)
+    assert set(cutouts.fetch(lake, survey, stored(4)["alert_id"], "20230226|batch7")) == {"science", "template", "difference"}
+    monkeypatch.setattr(cutouts, "_in_file", lambda *given: (_ for _ in ()).throw(FileNotFoundError()))
+    with pytest.raises(NotFound, match="the files of night 20230226 are being replaced; try again in a minute"):
+        cutouts.fetch(lake, survey, stored(4)["alert_id"], "20230226|batch7")
 
 
 def test_an_alert_that_is_not_stored_yet(lake: Lake) -> None:

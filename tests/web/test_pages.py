@@ -18,7 +18,7 @@ from tests.web.conftest import Gateway
 
 BROWSER = {"accept": "text/html,*/*"}
 ZTF = "ZTF23aaaaaaa"
-PAGES = ["/", f"/object/ztf/{ZTF}", "/topic/fink_pure_ztf", "/topics", "/status", "/docs", "/?q=150 20 10", "/?q=2015 AB2"]
+PAGES = ["/", f"/object/ztf/{ZTF}", "/topic/fink_pure_ztf", "/topics", "/ledger", "/status", "/docs", "/?q=150 20 10", "/?q=2015 AB2"]
 
 
 def read(gateway: Gateway, path: str, code: int = 200) -> str:
@@ -136,6 +136,32 @@ def test_status_tells_jobs_and_nights(gateway: Gateway) -> None:
     jobs = {row["job"]: row for row in gateway.get("status")["jobs"]}
     assert jobs["ingest"]["quarantined"] == 1
     assert jobs["ingest"]["duplicates"] == 2
+
+
+def test_the_ledger_tells_each_night(gateway: Gateway) -> None:
+    assert "No batch has ended yet" in read(gateway, "/ledger")
+    ledger = Ledger(gateway.settings.home)
+    came = {"received": 1200, "duplicate": 2, "quarantined/damaged": 1, "quarantined/changed": 3, "raw": 1194}
+    done = {"science": 1194, "indexed": 1194, "matched": 40, "published/fink_pure_ztf": 30, "published/fink_bright_ztf": 20, "failed/xmatch": 7}
+    ledger.write(Entry("ingest", "ztf", "a", 0, 1.0, 1.0, by_night={"20231017": came, "20231018": {"received": 5, "raw": 5}}))
+    ledger.write(Entry("live", "ztf", "b", 0, 1.0, 1.0, by_night={"20231017": done, "20231018": {"science": 4, "indexed": 6}}))
+    gateway.client.app.state.broker.seconds = 0.0  # type: ignore[attr-defined]
+    text = read(gateway, "/ledger")
+    first, second = text.split("2023-10-17")[0].split("2023-10-18")[1], text.split("2023-10-17")[1]
+    assert "science lacks 1" in first
+    assert "indexed has 2 more" in first
+    assert "80.00 %" in first
+    for said in ("balanced", "100 %", "1,200", "1,194", "damaged 1<br>", "changed 3<br>", "fink_pure_ztf 30<br>", "xmatch 7<br>"):
+        assert said in second, said
+    newest, oldest = gateway.get("ledger")
+    assert newest["differs"] == {"science": 1, "indexed": -2}
+    assert oldest["quarantined"] == {"changed": 3, "damaged": 1}
+    assert oldest["balanced"]
+    assert gateway.client.get("/ledger.json").json()["nights"] == [newest, oldest]
+
+
+def test_a_share_is_not_rounded_up_to_all() -> None:
+    assert [pages._percent(share) for share in (1.0, 0.99999, 0.5)] == ["100 %", "99.99 %", "50.00 %"]
 
 
 def test_the_icon(gateway: Gateway) -> None:

@@ -1,0 +1,45 @@
+"""What the checkpoint of a job says: its id, the last batch that it is done with, the files of the lake that it has read."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from urllib.parse import unquote
+
+
+class Checkpoint:
+    """The folder of one streaming query, read without Spark."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    @property
+    def exists(self) -> bool:
+        """Whether the query was ever started."""
+        return (self.folder / "metadata").is_file()
+
+    @property
+    def identifier(self) -> str:
+        """First eight characters of its id, with which the names of its files in the lake begin."""
+        found: str = json.loads((self.folder / "metadata").read_text())["id"]
+        return found[:8]
+
+    @property
+    def done(self) -> int:
+        """The last batch that will never run again; -1 when there is none."""
+        return max((int(file.name) for file in (self.folder / "commits").glob("[0-9]*") if file.name.isdigit()), default=-1)
+
+    def read(self) -> set[tuple[str, str]]:
+        """Folder and name of the files of a table that are in batches it is done with."""
+        offsets = self.folder / "offsets" / str(self.done)
+        if not offsets.is_file():
+            return set()
+        last = json.loads(offsets.read_text().splitlines()[2])["logOffset"]  # version, facts, one line a source
+        found = set()
+        for log in (self.folder / "sources" / "0").glob("[0-9]*"):
+            for line in log.read_text().splitlines()[1:]:
+                entry = json.loads(line)
+                if entry["batchId"] <= last:
+                    folder, name = unquote(entry["path"]).split("/")[-2:]
+                    found.add((folder, name))
+        return found
