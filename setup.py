@@ -56,6 +56,7 @@ setup(
         "httpx>=0.27",
     ],
     extras_require={
+        "sky": ["sncosmo>=2.11"],  # spectra of supernovae for the simulated sky; without it built-in shapes
         "dev": [
             "setuptools>=68",
             "wheel",

@@ -19,7 +19,7 @@ LAYERS = [
     {"sky", "survey", "schema", "framing", "lean", "alert"},
     {"past", "science_module", "science", "adapter", "catalog", "catalog_import", "isolation", "sample", "filters", "filter_function"},
     {"lake", "kafka", "message", "hbase", "history", "ledger"},
-    {"services", "jobs", "testing"},
+    {"services", "jobs", "testing", "skysim"},
     {"conversion", "spool", "replay", "simulate", "client", "balance", "contract", "audit"},
     {"web", "demo", "bench"},
     {"cli"},
