@@ -45,6 +45,8 @@ setup(
         "happybase>=1.2",
         "scikit-learn>=1.4",
         "light-curve>=0.9",
+        "onnxruntime>=1.17",
+        "scipy>=1.11",
         "cdshealpix>=0.7",
         "astropy>=6",
         "fastapi>=0.110",
@@ -57,6 +59,7 @@ setup(
     ],
     extras_require={
         "sky": ["sncosmo>=2.11"],  # spectra of supernovae for the simulated sky; without it built-in shapes
+        "train": ["skl2onnx>=1.17", "onnx>=1.16", "jax>=0.4.30", "sncosmo>=2.11"],  # for science_modules/*/train.py
         "dev": [
             "setuptools>=68",
             "wheel",
@@ -69,6 +72,6 @@ setup(
             "playwright>=1.44",
             "pyyaml>=6",
             "matplotlib>=3.8",
-        ]
+        ],
     },
 )
