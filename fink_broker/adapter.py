@@ -42,7 +42,7 @@ class FinkProcessor(ScienceModule, ABC):
 
     def __init_subclass__(cls) -> None:
         """Derive the inputs from the arguments, then check the declaration."""
-        lacking = [field for field in ("function", "arguments", "surveys") if field not in cls.__dict__]
+        lacking = [field for field in ("function", "arguments", "surveys") if not hasattr(cls, field)]
         if lacking or len(cls.surveys) != 1 or cls.surveys[0] not in PLACES:
             raise BrokenContract(f'Fink processor {cls.__name__} needs function, arguments, and one survey of {", ".join(PLACES)}, as ("ztf",)')
         cls.inputs = tuple(dict.fromkeys(column for name in cls.arguments for column in _columns(name, cls.surveys[0])))

@@ -6,9 +6,10 @@ import math
 import socket
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -93,7 +94,7 @@ def check_modules(
         made = [kind(**params_of(settings, kind.name)) for kind in kinds if "*" in kind.surveys or survey in kind.surveys]
         if not made:
             continue
-        inputs = list(dict.fromkeys(column for module in made for column in module.inputs if column.split(".")[0] not in set(registry)))
+        inputs = list(dict.fromkeys(column for module in made for column in columns_of(type(module), registry)))
         history = past.wanted(inputs)
         columns = list(dict.fromkeys([*(column for column in inputs if column not in history), *(past.NEEDED if history else ())]))
         alerts = decoded(settings, survey, number, columns, paths=paths)
@@ -104,7 +105,7 @@ def check_modules(
             alerts = pd.concat([alerts, past.with_past(alerts, past.points_of(alerts), history)], axis=1)
         for module in made:
             try:
-                given = _with_others(module, alerts, registry, settings)
+                given = with_others(module, alerts, registry, partial(params_of, settings))
                 yield Check(module.name, survey, check_module(module, given, bench_seconds), alerts=len(alerts))
             except Exception as error:
                 fault = str(error) if isinstance(error, BrokenContract) else f"{type(error).__name__}: {error}"
@@ -161,18 +162,30 @@ def _packets(settings: Settings, survey: str, number: int, seed: int, paths: Seq
         yield from (encode(about, made.packet) for made in make_alerts(survey, number, seed))
 
 
-def _with_others(module: ScienceModule, alerts: pd.DataFrame, registry: Registry, settings: Settings) -> pd.DataFrame:
-    """The module's inputs, those included that other modules compute."""
-    columns = {}
+def with_others(module: ScienceModule, alerts: pd.DataFrame, registry: Registry, params: Callable[[str], dict[str, Any]] = lambda name: {}) -> pd.DataFrame:
+    """The module's inputs: columns of the alerts, and what the other modules that it reads make of them."""
+    columns: dict[str, Any] = {}
+    made: dict[str, dict[str, Any]] = {}
     for name in module.inputs:
         other, _, field = name.partition(".")
         if name not in alerts and other in set(registry):
-            source = registry.get(other)(**params_of(settings, other))
-            source.setup()
-            columns[name] = _run(source, _with_others(source, alerts, registry, settings), plain=True)[field]
+            if other not in made:
+                source = registry.get(other)(**params(other))
+                source.setup()
+                made[other] = _run(source, with_others(source, alerts, registry, params), plain=True)
+            columns[name] = made[other][field]
         else:
             columns[name] = alerts[name]
     return pd.DataFrame(columns, index=alerts.index)
+
+
+def columns_of(kind: type[ScienceModule], registry: Registry) -> tuple[str, ...]:
+    """Columns of the alert row that a module needs, those included that the modules need which it reads."""
+    found: list[str] = []
+    for name in kind.inputs:
+        other = name.partition(".")[0]
+        found += columns_of(registry.get(other), registry) if other in set(registry) and other not in ("lightcurve", "history") else [name]
+    return tuple(dict.fromkeys(found))
 
 
 @contextmanager

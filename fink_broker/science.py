@@ -74,6 +74,11 @@ class Registry:
             raise UnknownModule(f"no science module named '{name}'; {hint}; `fink module list` shows all")
         return self._modules[name][0]
 
+    def again(self, name: str, module: str) -> type[ScienceModule]:
+        """The class of a module, under another name if that is asked for: two versions of a model, side by side."""
+        kind = self.get(module)
+        return kind if name == kind.name else _renamed(kind, name)
+
     def origin(self, name: str) -> str:
         """File or package that a module comes from."""
         self.get(name)
@@ -109,7 +114,8 @@ def _load_point(point: Any, package: str) -> tuple[type[ScienceModule], ...]:
 def _classes(file: Path) -> tuple[type[ScienceModule], ...]:
     """Science modules defined in a file, which is imported once a process."""
     name = f"fink_science_modules.{file.parent.name if file.name == '__init__.py' else file.stem}"
-    spec = importlib.util.spec_from_file_location(name, file)
+    places = [str(file.parent)] if file.name == "__init__.py" else None  # so that a folder's files import each other
+    spec = importlib.util.spec_from_file_location(name, file, submodule_search_locations=places)
     if spec is None or spec.loader is None:
         return ()
     module = importlib.util.module_from_spec(spec)
@@ -131,14 +137,15 @@ class Chain:
         self, registry: Registry, names: Sequence[str], params: Mapping[str, Mapping[str, Any]], survey: str,
         budget_seconds: float = 30.0, on_failure: str = "null",
     ) -> None:  # fmt: skip
-        for name in params:
-            registry.get(name)
-        kinds = [registry.get(name) for name in dict.fromkeys(names)]
+        for name, values in params.items():
+            registry.get(values.get("module", name))
+        kinds = [registry.again(name, params.get(name, {}).get("module", name)) for name in dict.fromkeys(names)]
         kinds = [kind for kind in kinds if "*" in kind.surveys or survey in kind.surveys]
         _check_inputs(kinds, registry, survey)
         self.budget_seconds, self.on_failure = budget_seconds, on_failure
-        made = [kind(**dict(params.get(kind.name, {}))) for kind in _ordered(kinds)]
-        self._made = json.dumps([(_address(type(module)), dict(params.get(module.name, {}))) for module in made], default=str)
+        own = {kind.name: {key: value for key, value in params.get(kind.name, {}).items() if key != "module"} for kind in kinds}
+        made = [kind(**own[kind.name]) for kind in _ordered(kinds)]
+        self._made = json.dumps([(_address(type(module)), module.name, own[module.name]) for module in made], default=str)
         self.names = tuple(module.name for module in made)
         self.conditions = {module.name: module.where for module in made}
         self.history = past.wanted(dict.fromkeys(c for module in made for c in module.inputs))
@@ -246,10 +253,16 @@ def _address(kind: type[ScienceModule]) -> tuple[str, str, str]:
 def _instances(made: str) -> list[ScienceModule]:
     """The modules, made once a worker process."""
     found = []
-    for (file, module, name), params in json.loads(made):
+    for (file, module, name), own, params in json.loads(made):
         kinds = _classes(Path(file)) if file else (getattr(importlib.import_module(module), name),)
-        found.append(next(kind for kind in kinds if kind.__name__ == name)(**params))
+        kind = next(kind for kind in kinds if kind.__name__ == name)
+        found.append((kind if own == kind.name else _renamed(kind, own))(**params))
     return found
+
+
+def _renamed(kind: type[ScienceModule], name: str) -> type[ScienceModule]:
+    """A module whose column has another name; its file, and its class's name, stay."""
+    return type(kind.__name__, (kind,), {"name": name, "__module__": kind.__module__, "__doc__": kind.__doc__})
 
 
 def _set_up(module: ScienceModule) -> None:

@@ -58,6 +58,7 @@ class ScienceModule(ABC):
     def __init__(self, **params: Any) -> None:
         """Take parameters; ConfigError for an unknown name or a wrong type."""
         known = self.parameters()
+        self._models = str(params.pop("models", "")) if self.model_files else ""
         for name, value in params.items():
             if name not in known:
                 near = difflib.get_close_matches(name, known, 1)
@@ -96,18 +97,21 @@ class ScienceModule(ABC):
         params = hashlib.sha256(json.dumps(values, sort_keys=True, default=str).encode()).hexdigest()[:8]
         return f"{self.version}+{params}" + (f".{self.model_hash()[:8]}" if self.model_files else "")
 
-    @classmethod
-    def model_hash(cls) -> str:
+    def model_hash(self) -> str:
         """SHA-256 of the model files together, in the order of their declaration."""
         mark = hashlib.sha256()
-        for file in cls.model_paths():
+        for file in self.model_paths():
             mark.update(file.read_bytes())
         return mark.hexdigest()
 
+    def model_paths(self) -> list[Path]:
+        """The model files: beside the module's file, or in the folder given as `models` under [science.params.NAME]."""
+        return [(Path(self._models) if self._models else self.folder_of()) / file for file in self.model_files]
+
     @classmethod
-    def model_paths(cls) -> list[Path]:
-        """The model files, which lie beside the module's file."""
-        return [Path(inspect.getfile(cls)).parent / file for file in cls.model_files]
+    def folder_of(cls) -> Path:
+        """Where the module's file lies."""
+        return Path(inspect.getfile(cls)).parent
 
 
 def _check_declaration(cls: type[ScienceModule]) -> None:

@@ -21,9 +21,9 @@ README = (ROOT / "README.md").read_text()
 LAYERS = [
     {"errors", "settings", "log", "retry"},
     {"sky", "survey", "schema", "framing", "lean", "alert"},
-    {"past", "science_module", "science", "adapter", "catalog", "catalog_import", "isolation", "sample", "filters", "filter_function"},
+    {"past", "science_module", "science", "adapter", "catalog", "catalog_import", "curve", "isolation", "model", "sample", "filters", "filter_function"},
     {"lake", "kafka", "message", "hbase", "history", "ledger", "retention", "merge", "checkpoint"},
-    {"services", "jobs", "testing"},
+    {"services", "jobs", "testing", "skysim"},
     {"conversion", "spool", "replay", "simulate", "client", "balance", "contract", "audit", "compact"},
     {"web", "demo", "bench"},
     {"cli"},
@@ -119,6 +119,6 @@ def test_help_loads_no_spark(line: list[str]) -> None:
 def test_nothing_names_this_machine() -> None:
     listed = subprocess.run(["git", "ls-files"], capture_output=True, text=True, check=True, cwd=ROOT).stdout.split()
     for name in listed:
-        if not name.endswith((".avsc", "LICENSE")):
+        if not name.endswith((".avsc", "LICENSE", ".onnx", ".parquet")):
             text = (ROOT / name).read_text()
             assert "/work" + "/" not in text, name

@@ -20,7 +20,7 @@ app = typer.Typer(
 )  # fmt: skip
 
 # file under cli/ -> its groups (Typer apps called `app`) and its single commands
-GROUPS = {"module": "module", "catalog": "catalog", "filter": "filter", "topic": "topic", "schema": "schema", "lake": "lake"}
+GROUPS = {"module": "module", "model": "model", "catalog": "catalog", "filter": "filter", "topic": "topic", "schema": "schema", "lake": "lake"}
 COMMANDS = {
     "demo": ["demo"],
     "run": ["run", "submit"],

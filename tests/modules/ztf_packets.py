@@ -9,6 +9,8 @@ import fastavro
 import numpy as np
 import pandas as pd
 
+from fink_broker.past import points_of, with_past
+
 BAND = {1: "g", 2: "r", 3: "i"}
 NAMES = ("mjd", "band", "flux", "flux_err", "mag", "mag_err", "limit_mag", "kind")
 
@@ -62,8 +64,11 @@ def columns(alerts: list[dict[str, Any]]) -> pd.DataFrame:
             "neighbour_star_score": _positive(this.get("sgscore1")),
         }
         row |= {f"packet.candidate.{name}": this.get(name) for name in ("rb", "nbad", "fwhm", "elong", "magdiff")}
+        row |= {"object_id": alert.get("objectId"), "snr": 1.0857 / this["sigmapsf"], "reliability": this.get("rb")}
+        row |= {f"cutout_{name}": (alert.get(f"cutout{name.capitalize()}") or {}).get("stampData") for name in ("science", "template", "difference")}
         rows.append(row)
-    return pd.DataFrame(rows)
+    frame = pd.DataFrame(rows)
+    return pd.concat([frame, with_past(frame, points_of(frame))], axis=1)
 
 
 def _positive(value: float | None) -> float:

@@ -1,0 +1,97 @@
+"""What an alert says beside its light: place, neighbours, scores, quality, known asteroids, how long it has been seen."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fink_broker import sky
+from fink_broker.skysim.cosmos import Floats, Ints
+from fink_broker.skysim.observation import Observed, Sky
+
+SURVEY_YEARS = {"ztf": 6.0, "lsst": 0.0}  # before the simulation begins
+
+
+@dataclass
+class Context:
+    """Columns of alerts that do not come from their light curve."""
+
+    ra: Floats
+    dec: Floats
+    ss_object_id: NDArray[Any]
+    ss_distance_arcsec: Floats
+    reliability: Floats
+    quality: list[list[str]]
+    first_mjd: Floats
+    n_detections: Ints
+    neighbour_distance_arcsec: Floats
+    neighbour_star_score: Floats
+
+
+def context(rng: np.random.Generator, model: Sky, seen: Observed, thing: Ints, point: Ints) -> Context:
+    """The context of alerts (thing, visit)."""
+    site, things, kind = model.site, seen.things, seen.kind
+    number = len(thing)
+    snr = np.abs(seen.flux[point]) / seen.err[point]
+    scatter = np.hypot(0.05, 0.7 * seen.seeing[point] / np.maximum(snr, 1)) / 3600
+    dec = things.dec[thing] + rng.normal(0, 1, number) * scatter
+    ra = (things.ra[thing] + rng.normal(0, 1, number) * scatter / np.cos(np.radians(dec))) % 360
+    first, seen_before = _past(rng, model, seen, thing, point)
+    names = np.full(number, None, object)
+    distance = np.full(number, np.nan)
+    if things.known is not None:
+        known = things.known[thing] > 0.5
+        names[known] = [str(1000 + int(value) % 700_000) for value in things.truth["epoch_mjd"][thing][known] * 1e7]
+        distance[known] = np.minimum(rng.rayleigh(0.25, int(known.sum())), 5)
+    elif site.name == "ztf":  # chance neighbours within 30 arcsec, more of them near the ecliptic
+        chance = rng.random(number) < 0.1 * np.exp(-np.abs(sky.ecliptic_latitude(ra, dec)) / 9)
+        names[chance] = [str(value) for value in rng.integers(1000, 700_000, int(chance.sum()))]
+        distance[chance] = 30 * np.sqrt(rng.random(int(chance.sum())))
+    good = kind.name != "bogus"
+    score = rng.normal(3.2 + 1.3 * np.log2(np.maximum(snr, 5) / 5), 2.4, number) if good else rng.normal(-2.6, 2.6, number)
+    reliability = 1 / (1 + np.exp(-score))
+    near = things.near_arcsec[thing], things.near_star[thing]
+    if site.name != "ztf":
+        near = np.full(number, np.nan), np.full(number, np.nan)
+    return Context(ra, dec, names, distance, reliability, _quality(rng, site.name, good, reliability), first, seen_before, *near)
+
+
+def _past(rng: np.random.Generator, model: Sky, seen: Observed, thing: Ints, point: Ints) -> tuple[Floats, Ints]:
+    """Time of the first detection and number of detections up to each alert; what lasts was seen long before the simulation began."""
+    totals = np.concatenate([[0], np.cumsum(seen.detected)])
+    number = totals[point + 1] - totals[seen.begin[thing]]
+    hits = np.flatnonzero(seen.detected)
+    first_hit = hits[np.minimum(np.searchsorted(hits, seen.begin[thing]), len(hits) - 1)]
+    first = seen.mjd[np.minimum(first_hit, point)]
+    if seen.kind.moving:
+        return seen.mjd[point], np.ones(len(thing), np.int64)
+    years = SURVEY_YEARS[model.site.name]
+    if not years:
+        return first, number
+    things = len(seen.begin)
+    if seen.kind.lasting or seen.kind.name == "dwarf_nova":
+        age = years * 365.25 * (1 - 0.5 * rng.random(things) ** 3)
+        share = (totals[seen.end] - totals[seen.begin]) / model.heaven.schedule.days  # detections a day
+        more = rng.poisson(share * age * (0.5 if seen.kind.name == "dwarf_nova" else 1.0))
+    else:  # now and then an artefact or an asteroid was there before
+        more = rng.random(things) < 0.06
+        age = years * 365.25 * rng.random(things)
+    old = more > 0
+    return np.where(old[thing], first - age[thing], first), number + more.astype(np.int64)[thing]
+
+
+def _quality(rng: np.random.Generator, site: str, good: bool, reliability: Floats) -> list[list[str]]:
+    """Flags as survey.toml raises them."""
+    odds = {"ztf": {"bad_pixels": 0.15, "elongated": 0.08, "wide": 0.08, "aperture_mismatch": 0.1, "near_edge": 0.02},
+            "lsst": {"cosmic_ray": 0.1, "edge": 0.05, "bad_pixels": 0.12, "saturated": 0.1, "dipole": 0.25}}[site]  # fmt: skip
+    dice = rng.random((len(reliability), len(odds)))
+    raised = dice < np.array(list(odds.values())) * (1.0 if not good else 0.02)
+    low = reliability < (0.55 if site == "ztf" else 0.5)
+    names = list(odds)
+    found = [["low_reliability"] if one else [] for one in low]
+    for row, column in np.argwhere(raised):
+        found[row].append(names[column])
+    return found

@@ -1,0 +1,133 @@
+"""Trains transient on the simulated sky: python -m science_modules.transient.train [--things N] [--epochs N] [--seed N] [--cache FILE] [--out FOLDER]."""
+
+from __future__ import annotations
+
+import argparse
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from fink_broker.model import sha256
+from fink_broker.skysim import light_curves
+from science_modules._graph import Jax, OnnxGraph, calibration_error, fit, probabilities, sharpness
+from science_modules.transient import CLASSES
+from science_modules.transient.network import INPUTS, network, weights
+from science_modules.transient.series import CONTEXT_INPUTS, CURVE_INPUTS, series
+
+FOLDER = Path(__file__).parent
+# Survey, alert of each thing, with forced photometry: as they come, and the first alerts once more.
+SAMPLES = (("lsst", "random", True), ("ztf", "random", True), ("ztf", "random", False), ("lsst", "first", True), ("ztf", "first", True))
+CHECKED = 300
+# What stands beside, by column, is hidden so often while training: not every survey has it.
+HIDDEN_SHARE = (((10, 11), 0.3), ((3, 4, 5, 6), 0.2), ((7, 8, 9), 0.05))
+DAYS = ((0, 0.5), (0.5, 3), (3, 10), (10, 30), (30, 100), (100, 10000))  # since the first detection
+
+
+def sample(things: int, seed: int) -> dict[str, NDArray[Any]]:
+    """Arrays of simulated alerts, one of each thing, all classes alike."""
+    names = list(CLASSES.values())
+    parts: dict[str, list[Any]] = {}
+    for place, (survey, at, forced) in enumerate(SAMPLES):
+        share = things // 4 if at == "random" else things // 8
+        for first in range(0, share, 5000):
+            number = min(5000, share - first)
+            frame, truth = light_curves(number, survey, seed + place, first=first // 1000, at=at, forced=forced)
+            points, mask, about, some = series(frame)
+            days = (frame["mjd"] - frame["first_mjd"]).to_numpy(float)
+            made = {"points": points.astype(np.float16), "mask": mask.astype(np.int8), "about": about, "some": some, "days": days,
+                    "label": truth["label"].map(names.index).to_numpy(), "survey": np.full(number, survey == "ztf"),
+                    "redshift": truth["redshift"].to_numpy(float),
+                    "mag": frame["mag"].to_numpy(float)}  # fmt: skip
+            for name, values in made.items():
+                parts.setdefault(name, []).append(values)
+    return {name: np.concatenate(values) for name, values in parts.items()}
+
+
+def report(data: dict[str, NDArray[Any]], chances: NDArray[np.float64], train: NDArray[np.int64], test: NDArray[np.int64]) -> None:
+    """The tables of the card."""
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.metrics import confusion_matrix, f1_score
+
+    label, ztf, days = (data[name][test] for name in ("label", "survey", "days"))
+    simple = LogisticRegression(max_iter=300).fit(data["about"][train][:20_000], data["label"][train][:20_000])
+    plain = simple.predict(data["about"][test])
+    guess = chances.argmax(axis=1)
+    for name, mine in (("ZTF", ztf), ("LSST", ~ztf)):
+        for low, high in (*DAYS, (0, 10000)):
+            k = mine & (days >= low) & (days < high)
+            often = np.bincount(label[k]).max() / k.sum()
+            f1 = f1_score(label[k], guess[k], average="macro", zero_division=0)
+            print(f"| {name} | {low:g}–{high:g} | {k.sum()} | {(guess[k] == label[k]).mean():.3f} | {f1:.3f} "
+                  f"| {calibration_error(chances[k], label[k]):.3f} | {(plain[k] == label[k]).mean():.3f} | {often:.3f} |")  # fmt: skip
+    for what, edges in (("mag", (0, 18, 19, 20, 21, 22, 23, 30)), ("redshift", (0, 0.05, 0.1, 0.2, 0.4, 0.8, 3))):
+        for low, high in pairwise(edges):
+            k = (data[what][test] >= low) & (data[what][test] < high)
+            print(f"| {what} {low:g}–{high:g} | {k.sum()} | {(guess[k] == label[k]).mean():.3f} |") if k.sum() else None
+    found = confusion_matrix(label, guess, normalize="true")
+    print("| true \\ found | " + " | ".join(CLASSES.values()) + " |")
+    for name, row in zip(CLASSES.values(), found, strict=True):
+        print(f"| {name} | " + " | ".join(f"{value:.2f}" for value in row) + " |")
+
+
+def main() -> None:
+    """Simulate, train, calibrate, test on other things of the same sky, write the model and its check set."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--things", type=int, default=120_000, help="simulated objects")
+    parser.add_argument("--epochs", type=int, default=12)
+    parser.add_argument("--seed", type=int, default=31)
+    parser.add_argument("--cache", type=Path, help="file of the simulated arrays (.npz), made if it is not there")
+    parser.add_argument("--only-simulate", action="store_true")
+    parser.add_argument("--out", type=Path, default=FOLDER)
+    options = parser.parse_args()
+    if options.cache and options.cache.is_file():
+        data = dict(np.load(options.cache))
+    else:
+        data = sample(options.things, options.seed)
+        if options.cache:
+            np.savez(options.cache, **data)
+    if options.only_simulate:
+        return
+    import jax
+
+    rng = np.random.default_rng(options.seed)
+    some = rng.permutation(np.flatnonzero(data["some"]))
+    cut = len(some) // 10
+    test, tuned, train = some[:cut], some[cut : cut + cut // 2], some[cut + cut // 2 :]
+    f = Jax()
+
+    def batch(rows: NDArray[np.int64]) -> tuple[NDArray[Any], ...]:
+        return data["points"][rows].astype(np.float32), data["mask"][rows].astype(np.float32), data["about"][rows]
+
+    def hidden(rows: NDArray[np.int64]) -> tuple[NDArray[Any], ...]:
+        points, mask, about = batch(rows)
+        for columns, share in HIDDEN_SHARE:
+            about[np.ix_(rng.random(len(rows)) < share, columns)] = 0
+        return points, mask, about
+
+    w = fit(lambda w, *inputs: network(f, w, *inputs), weights(rng, len(CLASSES)), hidden, data["label"], train, options.epochs, rng)
+    ask = jax.jit(lambda *batch: network(f, w, *batch))
+
+    def logits(rows: NDArray[np.int64]) -> NDArray[np.float64]:
+        parts = [rows[start : start + 2000] for start in range(0, len(rows), 2000)]
+        return np.concatenate([np.asarray(ask(*batch(k))) for k in parts])
+
+    factor = sharpness(logits(tuned), data["label"][tuned])
+    chances = probabilities(factor * logits(test))
+    options.out.mkdir(parents=True, exist_ok=True)
+    graph = OnnxGraph()
+    (options.out / "model.onnx").write_bytes(graph.model(network(graph, w, *INPUTS, factor), INPUTS))
+    print(f"{len(train)} alerts for training, {len(test)} for the test; sharpness {factor:.3f}")
+    report(data, chances, train, test)
+    frames = [light_curves(CHECKED // 3, survey, options.seed + 900, at="random", forced=forced) for survey, _, forced in SAMPLES[:3]]
+    check = pd.concat([frame[[*CURVE_INPUTS, *CONTEXT_INPUTS]] for frame, _ in frames], ignore_index=True)
+    check["truth"] = pd.concat([truth["label"] for _, truth in frames], ignore_index=True)
+    check.to_parquet(options.out / "check.parquet", compression="zstd")
+    print("sha256", sha256([options.out / "model.onnx"]), "; the score on the check set: fink model verify transient")
+
+
+if __name__ == "__main__":
+    main()

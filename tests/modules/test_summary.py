@@ -1,0 +1,95 @@
+"""One class an alert, by the rules of the module's docstring."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from fink_broker.errors import ConfigError
+from fink_broker.sample import sample
+from fink_broker.science import Chain, Registry
+from fink_broker.settings import data_folder
+
+REGISTRY = Registry.load(data_folder("science_modules"))
+MODULE = REGISTRY.get("summary")
+OTHERS = ["solar_system", "xmatch", "early_snia", "variable_star", "transient"]
+
+
+def row(**said: object) -> dict[str, object]:
+    """What the other modules say, nothing unless given; __ stands for a dot."""
+    return {name: None for name in MODULE.inputs} | {name.replace("__", "."): value for name, value in said.items()}
+
+
+def transient(**chances: float) -> dict[str, object]:
+    left = (1 - sum(chances.values())) / (14 - len(chances))
+    return {name.replace(".", "__"): chances.get(name.split(".")[1], left) for name in MODULE.inputs if name.startswith("transient.")}
+
+
+def run(*rows: dict[str, object], **params: object) -> pd.DataFrame:
+    return MODULE(**params).process(pd.DataFrame(list(rows), columns=list(MODULE.inputs)))
+
+
+def test_a_known_asteroid_is_one_whatever_else_is_said() -> None:
+    found = run(row(solar_system__known=True, solar_system__distance_arcsec=0.42, xmatch__catalog="gcvs", xmatch__distance_arcsec=1.0,
+                    **{"xmatch__class": "RRAB"}, **transient(sn_ia=0.9))).iloc[0]  # fmt: skip
+    assert found["class"] == "asteroid"
+    assert found["reasons"][:2] == ["solar_system: known object at 0.4 arcsec", "xmatch: RRAB in gcvs at 1.0 arcsec"]
+    assert found["reasons"][2].startswith("transient: SN Ia 0.90, ")
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [("RRAB", "RR Lyrae"), ("EA/SD", "eclipsing binary"), ("E:", "eclipsing binary"), ("M", "long-period variable"), ("M:", "long-period variable"),
+     ("SRB", "long-period variable"),
+     ("UGSS", "dwarf nova"), ("QSO", "AGN"), ("BL Lac", "AGN"), ("bll", "AGN"), ("Seyfert", "AGN"), ("Mira", "long-period variable"), ("T Tauri", "other"),
+     ("Galaxy", "SN II"), ("Radio", "SN II"), (None, "SN II")],
+)  # fmt: skip
+def test_a_catalogued_star_or_nucleus_is_what_the_catalogue_says(kind: str | None, expected: str) -> None:
+    found = run(row(xmatch__catalog="one" if kind else None, xmatch__distance_arcsec=0.5, **{"xmatch__class": kind}, **transient(sn_ii=0.8))).iloc[0]
+    assert found["class"] == expected
+    assert found["probability"] == pytest.approx(0.8 if expected == "SN II" else 0.95)
+
+
+def test_early_snia_decides_between_supernovae_that_look_alike() -> None:
+    alike = transient(sn_ia=0.35, sn_ibc=0.4)
+    found = run(
+        row(**alike),
+        row(early_snia__probability=0.9, early_snia__n_detections=5, **alike),
+        row(early_snia__probability=0.9, early_snia__n_detections=2, **alike),
+    )
+    assert found["class"].tolist() == ["SN Ib/c", "SN Ia", "SN Ib/c"]
+    assert found["probability"][1] == pytest.approx(0.35 * 3 / (0.35 * 3 + 0.4 / 3 + 2 * 0.25 / 12 / 3 + 10 * 0.25 / 12))
+    assert found["reasons"][1][-1] == "early_snia: 0.90"
+
+
+def test_a_period_that_is_no_chance_makes_a_periodic_variable_of_its_kind() -> None:
+    both = transient(agn=0.45, periodic_variable=0.4)
+    star = {"variable_star__class": "RR Lyrae", "variable_star__probability": 0.8, "variable_star__periodic": 0.95}
+    found = run(row(**both, **star, variable_star__false_alarm_probability=1e-9), row(**both, **star, variable_star__false_alarm_probability=0.2))
+    assert found["class"].tolist() == ["RR Lyrae", "AGN"]
+    assert found["reasons"][0][-1] == "variable_star: RR Lyrae 0.80"
+
+
+def test_what_is_not_told_apart_is_unclear_and_nothing_said_is_null() -> None:
+    found = run(row(**transient(agn=0.2, tde=0.2)), row(), row(**transient(agn=0.2, tde=0.2)), min_probability=0.3)
+    assert found["class"].tolist() == ["unclear", None, "unclear"]
+    assert found["probability"].isna().tolist() == [False, True, False]
+    assert found["reasons"][1] == []
+    assert run(row(**transient(agn=0.2)), min_probability=0.1)["class"].tolist() == ["AGN"]
+
+
+def test_every_alert_has_one_class_when_all_modules_run() -> None:
+    chain = Chain(REGISTRY, ["summary", *OTHERS], {}, "ztf", on_failure="fail")
+    assert chain.names[-1] == "summary"
+    alerts = sample(chain.columns, 120, 4)
+    out = chain.run(alerts, pd.DataFrame(True, index=alerts.index, columns=list(chain.names)))
+    assert out["summary.class"].notna().all()
+    assert ((out["summary.probability"] > 0) & (out["summary.probability"] <= 1)).all()
+    assert (out["summary.reasons"].map(len) >= 1).all()
+    known = out["solar_system.known"].to_numpy(bool)
+    assert (out["summary.class"][known] == "asteroid").all()
+    assert np.array_equal(out["summary.class"], chain.run(alerts, pd.DataFrame(True, index=alerts.index, columns=list(chain.names)))["summary.class"])
+
+
+def test_the_others_must_run_too() -> None:
+    with pytest.raises(ConfigError, match=r"science module summary reads transient.sn_ia, and transient does not run for ztf; add it to \[science\] modules"):
+        Chain(REGISTRY, ["summary", *OTHERS[:-1]], {}, "ztf")

@@ -1,0 +1,103 @@
+"""The network sees what it should: the last visits, those before spread out, nothing later."""
+
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from fink_broker.sample import sample
+from fink_broker.science import Registry
+from fink_broker.settings import data_folder
+
+REGISTRY = Registry.load(data_folder("science_modules"))
+MODULE = REGISTRY.get("transient")
+transient = sys.modules["fink_science_modules.transient"]
+series = sys.modules["fink_science_modules.transient.series"]
+
+
+def alert(number: int, now: float | None = None) -> dict[str, object]:
+    mjd = 61000.0 + np.arange(number)
+    row: dict[str, object] = dict.fromkeys(MODULE.inputs, np.nan) | {
+        "mjd": mjd[-1] if now is None else now, "ra": 10.0, "dec": 20.0, "flux": 1000.0, "snr": 10.0, "first_mjd": 61000.0, "n_detections": number,
+        "ss_object_id": None, "lightcurve.mjd": mjd, "lightcurve.band": np.array((["g", "r"] * number)[:number], object),
+        "lightcurve.flux": 1000.0 + mjd % 100, "lightcurve.flux_err": np.full(number, 50.0), "lightcurve.limit_mag": np.full(number, np.nan),
+        "lightcurve.kind": np.full(number, "detection", object),
+    }  # fmt: skip
+    return row
+
+
+def run(*alerts: dict[str, object]) -> pd.DataFrame:
+    module = MODULE()
+    module.setup()
+    return module.process(pd.DataFrame(list(alerts))[list(module.inputs)])
+
+
+@pytest.mark.parametrize("number", [1, 5, 20, 21, 32, 33, 100, 399])
+def test_the_last_visits_and_a_choice_of_those_before(number: int) -> None:
+    points, mask, about, some = series.series(pd.DataFrame([alert(number)]))
+    assert points.shape == (1, series.LENGTH, series.WIDTH)
+    assert about.shape == (1, series.CONTEXT)
+    assert some.tolist() == [True]
+    used = mask[0] > 0
+    assert used.sum() == min(number, series.LENGTH)
+    age = np.expm1(3 * points[0, used, 0])
+    assert np.allclose(age[-min(number, series.LAST) :], np.arange(min(number, series.LAST))[::-1], atol=1e-3)
+    assert (np.diff(age) < 0).all()
+    assert not points[0, ~used].any()
+    if number == 399:
+        assert age[0] > 350
+
+
+def test_no_later_point_counts() -> None:
+    whole, cut = alert(60, now=61030.0), alert(31, now=61030.0)
+    cut["n_detections"] = whole["n_detections"]
+    assert run(whole).equals(run(cut))
+
+
+def test_probabilities_are_probabilities_and_the_class_is_the_likeliest() -> None:
+    alerts = sample(MODULE.inputs, 300, 3)
+    found = run(*alerts.to_dict("records"))
+    chances = found[list(transient.CLASSES)].to_numpy()
+    assert np.allclose(chances.sum(axis=1), 1, atol=1e-5)
+    assert (found["class"].to_numpy() == np.array(list(transient.CLASSES.values()))[chances.argmax(axis=1)]).all()
+    assert (found["probability"] == chances.max(axis=1)).all()
+    assert found["entropy"].between(0, np.log2(14) + 1e-6).all()
+
+
+def test_an_alert_is_the_same_alone_and_among_many() -> None:
+    alerts = sample(MODULE.inputs, 300, 5)
+    whole = run(*alerts.to_dict("records"))
+    for row in (0, 255, 256, 299):
+        one = run(alerts.iloc[row].to_dict())
+        assert np.allclose(one[list(transient.CLASSES)].iloc[0], whole[list(transient.CLASSES)].iloc[row], atol=1e-5)
+
+
+def test_nothing_known_is_null() -> None:
+    empty = alert(3) | {name: np.array([]) for name in MODULE.inputs if name.startswith("lightcurve.")}
+    assert run(empty).isna().all(axis=None)
+
+
+def test_the_graph_is_what_was_trained() -> None:
+    pytest.importorskip("jax")
+    pytest.importorskip("onnx")
+    import onnxruntime
+
+    from science_modules import _graph
+    from science_modules.transient import network
+
+    rng = np.random.default_rng(1)
+    w = network.weights(rng, 14)
+    points = rng.normal(size=(5, series.LENGTH, series.WIDTH)).astype(np.float32)
+    mask = (rng.random((5, series.LENGTH)) < 0.6).astype(np.float32)
+    about = rng.normal(size=(5, series.CONTEXT)).astype(np.float32)
+    graph = _graph.OnnxGraph()
+    session = onnxruntime.InferenceSession(graph.model(network.network(graph, w, *network.INPUTS, 1.3), network.INPUTS))
+    found = session.run(None, {"points": points, "mask": mask, "about": about})[0]
+    logits = np.asarray(network.network(_graph.Jax(), w, points, mask, about, 1.3))
+    expected = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    assert np.allclose(found, expected, atol=1e-4)
+    hidden = points.copy()
+    hidden[mask == 0] = 9
+    again = session.run(None, {"points": hidden, "mask": mask, "about": about})[0]
+    assert np.allclose(found, again, atol=1e-5)  # what is masked does not count

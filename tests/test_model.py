@@ -1,0 +1,81 @@
+"""Models and their cards; two versions side by side."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.metrics import roc_auc_score
+
+from fink_broker.errors import ConfigError, ModuleError
+from fink_broker.model import CHECK, ROWS, Onnx, read_card, roc_auc, verify
+from fink_broker.sample import sample
+from fink_broker.science import Chain, Registry, ScienceModule
+from fink_broker.settings import data_folder
+
+REGISTRY = Registry.load(data_folder("science_modules"))
+TRAINED = [name for name in REGISTRY if any(file.endswith(".onnx") for file in REGISTRY.get(name).model_files)]
+
+
+def copied(tmp_path: Path, name: str) -> type[ScienceModule]:
+    """A module in a folder of its own, to spoil."""
+    shutil.copytree(data_folder("science_modules") / name, tmp_path / f"my_{name}", ignore=shutil.ignore_patterns("__pycache__"))
+    return Registry.load(tmp_path).get(name)
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_every_model_is_what_its_card_says(name: str) -> None:
+    assert verify(REGISTRY.get(name)) == []
+    assert set(read_card(REGISTRY.get(name)).rows) == set(ROWS)
+    assert sum(file.stat().st_size for file in REGISTRY.get(name)().model_paths()) < 6 * 2**20
+
+
+def test_a_spoilt_model_is_found(tmp_path: Path) -> None:
+    kind = copied(tmp_path, "early_snia")
+    card = kind.folder_of() / "README.md"
+    text = card.read_text()
+    card.write_text(text.replace("| score | roc_auc 0.", "| score | roc_auc 0.1"))
+    assert "on the check set is 0." in verify(kind)[0]
+    card.write_text(text.replace("| sha256 | `", "| sha256 | `0"))
+    assert verify(kind)[0].startswith("the model's hash is ")
+    card.write_text(text)
+    (kind.folder_of() / CHECK).unlink()
+    assert verify(kind)[0].startswith("no check set ")
+    card.write_text(text.replace("| limits |", "| bounds |"))
+    assert "says nothing of limits; expected lines such as | limits | … |" in verify(kind)[0]
+    card.write_text(text.replace("| score | roc_auc 0.", "| score | good."))
+    with pytest.raises(ConfigError, match="expected a name and a number, as roc_auc 0.912"):
+        read_card(kind)
+    card.unlink()
+    assert "has a model and no card; write " in verify(kind)[0]
+
+
+def test_a_missing_model_is_told(tmp_path: Path) -> None:
+    with pytest.raises(ModuleError, match=r"no model file .*none.onnx; it comes with the module, or is made by the command in its README.md"):
+        Onnx(tmp_path / "none.onnx")
+
+
+def test_two_versions_of_a_model_run_side_by_side(tmp_path: Path) -> None:
+    shutil.copy(data_folder("science_modules") / "early_snia" / "model.onnx", tmp_path / "model.onnx")
+    params = {"early_snia_next": {"module": "early_snia", "models": str(tmp_path), "min_detections": 3}}
+    chain = Chain(REGISTRY, ["early_snia", "early_snia_next"], params, "ztf")
+    assert chain.names == ("early_snia", "early_snia_next")
+    inputs = sample(chain.columns, 30, 8)
+    out = chain.run(inputs, pd.DataFrame(True, index=inputs.index, columns=list(chain.names)))
+    assert out.filter(like=".error").isna().all(axis=None)
+    both = out["early_snia_next.probability"].notna()
+    assert 0 < both.sum() < out["early_snia.probability"].notna().sum()
+    assert np.array_equal(out["early_snia.probability"][both], out["early_snia_next.probability"][both])
+    one, other = chain.provenance["early_snia"], chain.provenance["early_snia_next"]
+    assert one.split("+")[1].split(".")[0] != other.split("+")[1].split(".")[0]  # the parameters
+    assert one.split(".")[-1] == other.split(".")[-1]  # the same model
+    (tmp_path / "model.onnx").write_bytes(b"other")
+    assert Chain(REGISTRY, ["early_snia_next"], params, "ztf").provenance["early_snia_next"].split(".")[-1] != one.split(".")[-1]
+
+
+def test_roc_auc_is_scikit_learns() -> None:
+    rng = np.random.default_rng(4)
+    truth, score = rng.random(300) < 0.4, rng.integers(0, 12, 300) / 12
+    assert roc_auc(truth, score) == pytest.approx(roc_auc_score(truth, score))
+    assert np.isnan(roc_auc(truth[truth], score[truth]))
