@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from functools import reduce
 from typing import TYPE_CHECKING, Any
 
@@ -41,7 +40,6 @@ class FanOut(Job):
         self._partitions: dict[str, int] = {}  # of topics that are known to exist
         self._before: attempt.Published | None = None  # what the topics hold from before the checkpoint was lost
         self._layout: StructType | None = None
-        self._pool = ThreadPoolExecutor(2, thread_name_prefix=self.name)
 
     tables = ("science",)
 
@@ -53,7 +51,7 @@ class FanOut(Job):
         return super().start()
 
     def run(self, records: DataFrame, batch: Batch) -> dict[str, Any]:
-        """Enrich and route in one pass that fills the cache; then topics, then HBase and the lake side by side."""
+        """Enrich and route in one pass that fills the cache; then topics, HBase, the lake."""
         earlier = self.attempts.read(batch.number) if batch.first and self.filters else None
         rules = self._rules(earlier)
         with batch.timed("science"):
@@ -144,9 +142,11 @@ class FanOut(Job):
         if "topics" in self.plan.sinks:
             with batch.timed("publish"):
                 batch.counts["published"] = self._publish(alerts, good, batch, rules, earlier)
-        rest = {"hbase": self._to_hbase, "science": self._to_science}
-        for future in [self._pool.submit(rest[sink], alerts, good, batch) for sink in self.plan.sinks if sink in rest]:
-            future.result()
+        # One after the other: both keep all cores busy, and Spark cannot plan two queries over one decoding at a time.
+        if "hbase" in self.plan.sinks:
+            self._to_hbase(alerts, batch)
+        if "science" in self.plan.sinks:
+            self._to_science(alerts, good, batch)
 
     def _publish(self, alerts: Alerts, good: pd.DataFrame, batch: Batch, rules: list[Filter], earlier: attempt.Attempt | None) -> dict[str, int]:
         counts: dict[str, int] = {str(topic): int(n) for topic, n in good["topics"].explode().dropna().value_counts().items()}
@@ -176,8 +176,7 @@ class FanOut(Job):
                     done.setdefault(place, []).extend(self._before[place])
         return done
 
-    def _to_hbase(self, alerts: Alerts, good: pd.DataFrame, batch: Batch) -> None:
-        del good
+    def _to_hbase(self, alerts: Alerts, batch: Batch) -> None:
         with batch.timed("index"):
             batch.counts["indexed"] = hbase.write(self.settings, hbase.index_rows(alerts.lean(), lake_prefix=batch.prefix))
 
