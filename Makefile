@@ -37,6 +37,9 @@ up: install ## the services alone
 down: install ## stop them
 	@$(BIN)/fink down
 
+bench: install ## speed, delay, CPU and memory of the whole broker on this machine
+	@$(BIN)/fink bench --alerts 5000 --rate 100
+
 docs: install ## write the generated parts of the READMEs anew
 	@$(BIN)/python -m tests.docs --write
 
