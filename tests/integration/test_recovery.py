@@ -213,11 +213,16 @@ def test_a_lost_checkpoint(broker: Broker) -> None:
         for row in duckdb.sql(f"select distinct filename from read_parquet('{files}', filename=true, union_by_name=true)").fetchall()
     }
     assert len(names) == 4  # two jobs, two checkpoints each
+    # one batch before the last position is read again, here of other tests too: those alerts are stored now, and none twice
+    wanted = {packet.alert_id for packet in broker.packets if packet.alert_id}
     for table in ("raw", "science"):
-        found = Counter(str(row[0]) for row in duckdb.sql(f"select alert_id from read_parquet('{broker.settings.lake_path}/{table}/**/*.parquet')").fetchall())
-        assert found == Counter(packet.alert_id for packet in broker.packets if packet.alert_id)
+        rows = duckdb.sql(f"select alert_id from read_parquet('{broker.settings.lake_path}/{table}/**/*.parquet')").fetchall()
+        found = Counter(str(row[0]) for row in rows)
+        assert set(found.values()) == {1}
+        assert wanted <= set(found)
     messages = Counter(message["alert_id"] for _, message in kafka.headers(broker.settings, [broker.topic]))
-    assert messages == Counter(p.alert_id for p in broker.packets if p.alert_id and int(p.alert_id) % 3 < 2)
+    assert set(messages.values()) == {1}
+    assert {name for name in wanted if int(name) % 3 < 2} == set(messages) & wanted
     recovery = list(broker.settings.home.glob("checkpoints/*/*/recovery.json"))
     broker.send(5, seed=952)
     for name in ("live", "ingest"):
