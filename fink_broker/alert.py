@@ -79,14 +79,14 @@ class Decoder:
 
         schema = f"origin {_ORIGIN}, value binary, version string, body binary, fault string, header string"
         located = doubtful.select("origin", "value").mapInPandas(read, schema).cache()  # type: ignore[arg-type]
-        if library.registry is not None and survey.framing == "confluent":
-            self._learn_ids(located)
         met = [(row[0], row[1]) for row in located.select("version", "header").where("version is not null").distinct().collect()]
         self.met = versions = sorted({version for version, _ in met})
         self.learned = [header for header in (Header(**json.loads(text)) for _, text in met if text) if header not in self.headers]
         self.headers.extend(self.learned)
         if self.survey.framing != "bare":  # a bare body does not say its version: it is tried with the default alone
             self.fast = list(dict.fromkeys([*versions, *self.fast]))[:FAST]
+        if library.registry is not None and survey.framing == "confluent":
+            self._learn_ids(located)
         return self._rows(located, versions, "no alert id", "fault"), located
 
     def whole(self, rows: DataFrame, versions: Sequence[str]) -> DataFrame:

@@ -13,8 +13,9 @@ from typing import Any
 
 import pytest
 
-from fink_broker.errors import Unavailable
-from fink_broker.services import process, stack
+from fink_broker.errors import FinkError, Unavailable
+from fink_broker.services import jars, kafka, process, stack
+from tests.conftest import missing
 
 LISTEN = "import socket, time; s = socket.socket(); s.bind(('127.0.0.1', {port})); s.listen(); time.sleep(60)"
 
@@ -97,3 +98,18 @@ def test_a_port_taken_during_the_start_means_another_try(tmp_path: Path, monkeyp
     assert said[0].endswith("; port 2 was busy")
     assert "busy" not in said[1]
     assert {name: known["running"] for name, known in stack.status(tmp_path).items()} == {"kafka": False, "hbase": False, "gateway": False}
+
+
+def test_a_cluster_id_may_start_with_a_dash(tmp_path: Path) -> None:
+    """One in 64 does."""
+    try:
+        run = [jars.java(), "-Xmx256m", "-cp", f"{jars.ensure('kafka')}/*"]
+    except FinkError as error:
+        missing(str(error))
+    conf = tmp_path / "server.properties"
+    conf.write_text(kafka.PROPERTIES.format(port=9092, controller=9093, data=tmp_path / "data"))
+    kafka.prepare(run, conf, b"\xfb" * 16)
+    assert "cluster.id=-_v7" in (tmp_path / "data/meta.properties").read_text()
+    with pytest.raises(Unavailable, match=rf"Kafka's storage cannot be formatted: .*; remove {tmp_path}, then run `fink up` again") as caught:
+        kafka.prepare(run, tmp_path / "nowhere", b"\xfb" * 16)
+    assert "\n" not in str(caught.value)

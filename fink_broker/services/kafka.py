@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import uuid
 from base64 import urlsafe_b64encode
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -48,16 +49,23 @@ def start(home: Path, known: dict[str, Any]) -> dict[str, Any]:
     conf.write_text(PROPERTIES.format(port=port, controller=controller, data=folder / "data"))
     run = [jars.java(), "-Xmx640m", "-Xms128m", "-XX:+UseG1GC", "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "-cp", f"{libs}/*"]
     if not (folder / "data" / "meta.properties").is_file():
-        cluster = urlsafe_b64encode(uuid.uuid4().bytes).rstrip(b"=").decode()
-        line = [*run, "kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(conf)]
-        done = subprocess.run(line, capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise Unavailable(f"Kafka's storage cannot be formatted: {(done.stderr or done.stdout).strip()[:300]}; remove {folder}")
+        prepare(run, conf, uuid.uuid4().bytes)
     pid = process.start([*run, "kafka.Kafka", str(conf)], log)
     process.wait(lambda: process.listens(pid, port) and _talks(port), pid, "Kafka", log)
     return {
         "bootstrap_servers": f"127.0.0.1:{port}", "port": port, "controller_port": controller, "pid": pid, "mark": str(conf), "log": str(log)
     }  # fmt: skip
+
+
+def prepare(run: Sequence[str], conf: Path, cluster: bytes) -> None:
+    """Format the storage for a cluster of this id."""
+    # one word: an id may start with a dash, which after `-t` would be another option
+    identifier = f"--cluster-id={urlsafe_b64encode(cluster).rstrip(b'=').decode()}"
+    line = [*run, "kafka.tools.StorageTool", "format", identifier, "-c", str(conf)]
+    done = subprocess.run(line, capture_output=True, text=True, check=False)
+    if done.returncode:
+        told = [row for row in (done.stderr or done.stdout).splitlines() if row.strip()][-1:]
+        raise Unavailable(f"Kafka's storage cannot be formatted: {' '.join(told)[:300]}; remove {conf.parent}, then run `fink up` again")
 
 
 def _talks(port: int) -> bool:

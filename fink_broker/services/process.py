@@ -102,9 +102,12 @@ def alive(pid: int, mark: str = "") -> bool:
         os.waitpid(pid, os.WNOHANG)
     folder = Path(f"/proc/{pid}")
     try:
-        line = (folder / "cmdline").read_bytes()
+        for _ in range(20):  # while a process is being started its line is empty
+            if line := (folder / "cmdline").read_bytes():
+                break
+            time.sleep(0.005)
         state = (folder / "stat").read_text().rpartition(")")[2].split()[0]
-        if not line:  # empty for a moment while a process is being started; threads of the kernel have no program
+        if not line:  # a zombie, or a thread of the kernel, which has no program
             return state != "Z" and bool((folder / "exe").readlink())
     except OSError:
         return False
