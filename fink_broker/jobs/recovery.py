@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
+from copy import deepcopy
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -53,7 +54,7 @@ def begin(settings: Settings, pattern: str, tables: Sequence[str], survey: str, 
     if wanted in ("earliest", "latest") and not known:
         return wanted
     first, ends = kafka.start_offsets(settings, names), kafka.end_offsets(settings, names)
-    start = {"earliest": first, "latest": ends}.get(wanted) or kafka.offsets_at(settings, names, seconds(wanted))
+    start = deepcopy({"earliest": first, "latest": ends}.get(wanted)) or kafka.offsets_at(settings, names, seconds(wanted))
     if wanted in ("earliest", "latest"):
         for (topic, part), offsets in known.items():
             if part in start.get(topic, {}):
