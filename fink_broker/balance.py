@@ -57,10 +57,15 @@ def balance(settings: Settings, spans: dict[str, Spans], sent: int, seconds: flo
         one.judge()
         kept = ("alerts_sent", "raw_rows", "science_rows", "hbase_rows", "quarantined", "duplicates", "balanced", "reasons")
         total.surveys[survey] = {name: getattr(one, name) for name in kept}
-    delays.sort()
-    total.delay_s = {f"p{p}": round(delays[min(len(delays) - 1, len(delays) * p // 100)], 3) if delays else None for p in (50, 95, 99)}
+    total.delay_s = percentiles(delays)
     total.judge()
     return total
+
+
+def percentiles(values: list[float]) -> dict[str, float | None]:
+    """p50, p95 and p99; null where there are no values."""
+    values = sorted(values)
+    return {f"p{p}": round(values[min(len(values) - 1, len(values) * p // 100)], 3) if values else None for p in (50, 95, 99)}
 
 
 def _survey(settings: Settings, survey: str, spans: Spans, since: float, delays: list[float]) -> Balance:
@@ -75,10 +80,10 @@ def _survey(settings: Settings, survey: str, spans: Spans, since: float, delays:
     found.hbase_rows = History(settings).count(spans)
     topics = [topic_name(one, survey) for one in load_filters(settings.filters_path, survey)]
     for topic, message in kafka.headers(settings, topics, since):
-        origin = message.get("origin", "").split("|")
-        if len(origin) == 4 and _inside(origin[0], int(origin[1]), int(origin[2]), spans):
+        origin = kafka.origin_of(message)
+        if origin and _inside(*origin, spans):
             found.published[topic] = found.published.get(topic, 0) + 1
-            delays.append((message["timestamp"] - int(origin[3])) / 1000)
+            delays.append(kafka.delay_of(message))
     return found
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 import statistics
@@ -15,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from fink_broker import hbase, kafka
+from fink_broker.balance import percentiles
 from fink_broker.demo import JOBS, Demo
 from fink_broker.errors import StoreError
 from fink_broker.filters import load_filters, topic_name
-from fink_broker.jobs.attempt import origin_of
 from fink_broker.ledger import Entry, Ledger
 from fink_broker.services import stack
 from fink_broker.settings import Settings
@@ -210,8 +209,8 @@ class Run:
         """Seconds from the input record to each message."""
         rules = load_filters(self.settings.filters_path, self.survey)
         for _, message in kafka.headers(self.settings, [topic_name(rule, self.survey) for rule in rules], since):
-            if origin_of(message):
-                yield (message["timestamp"] - int(message["origin"].split("|")[3])) / 1000
+            if kafka.origin_of(message):
+                yield kafka.delay_of(message)
 
 
 def measure(run: Run, alerts: int, rate: float | None = None, history: int = 0) -> Bench:
@@ -225,9 +224,9 @@ def measure(run: Run, alerts: int, rate: float | None = None, history: int = 0) 
         ended = run.wait()
     found.seconds = round(ended - started, 2)
     found.alerts_per_s = round(alerts / (ended - started), 1)
-    delays = sorted(run.delays(started))
+    delays = list(run.delays(started))
     found.published = len(delays)
-    found.delay_s = {f"p{p}": round(delays[min(len(delays) - 1, len(delays) * p // 100)], 3) if delays else None for p in (50, 95, 99)}
+    found.delay_s = percentiles(delays)
     entries = run.entries(started)
     for job in JOBS:
         mine = [entry for entry in entries if entry.job == job]
@@ -260,9 +259,3 @@ def _copied(key: bytes, table: str, copy: int) -> bytes:
     if table != "position":
         parts[0] = hbase.salt(parts[1] + parts[2])
     return "|".join(parts).encode()
-
-
-def write_json(found: dict[str, Any], file: Path) -> None:
-    """The result as JSON."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps(found, indent=2) + "\n")

@@ -23,24 +23,12 @@ from fink_broker.errors import StoreError
 from fink_broker.jobs.plans import PLANS
 from fink_broker.lake import COMPACTED, Lake, exchange
 from fink_broker.log import Logger
+from fink_broker.retention import Night
 from fink_broker.settings import Settings
 from fink_broker.survey import load_survey
 
 TABLES = ("raw", "science")
 log = Logger("compact")
-
-
-@dataclass(frozen=True)
-class Night:
-    """One night of one survey in one table, as files."""
-
-    table: str
-    survey: str
-    night: int
-    files: int
-    bytes: int
-    mergeable: int  # files that are worth merging
-    closed: bool
 
 
 @dataclass(frozen=True)
@@ -68,20 +56,14 @@ class Compactor:
         self.refused: list[str] = []  # why nights of the last run were left as they are
         self.now = time.time() if now is None else now  # [s since 1970]
 
-    def nights(self, tables: Iterable[str] = TABLES, survey: str | None = None, night: int | None = None) -> list[Night]:
-        """The nights that tables hold, by table, survey and night."""
-        found = []
-        for table in tables:
-            for folder in sorted(self.lake.table(table).glob(f"survey={survey or '*'}/night={night or '*'}")):
-                name, date = folder.parent.name.removeprefix("survey="), int(folder.name.removeprefix("night="))
-                sizes = [file.stat().st_size for file in folder.glob("*.parquet")]
-                found.append(Night(table, name, date, len(sizes), sum(sizes), sum(size < self.target / 2 for size in sizes), self.closed(name, date)))
-        return found
+    def small(self, night: Night) -> int:
+        """Number of files of a night that are worth merging."""
+        return sum(size < self.target / 2 for size in night.sizes)
 
-    def closed(self, survey: str, night: int) -> bool:
+    def closed(self, night: Night) -> bool:
         """Whether a night is over at the survey's site."""
-        about = load_survey(self.settings.schemas_path, survey)
-        return night < int(sky.night(self.now / 86400 + 40587 + 37 / 86400, about.longitude_deg)[0])
+        about = load_survey(self.settings.schemas_path, night.survey)
+        return night.night < int(sky.night(self.now / 86400 + 40587 + 37 / 86400, about.longitude_deg)[0])
 
     def run(self, nights: Iterable[Night], force: bool = False) -> Iterator[Compacted]:
         """Compact these nights, but for open ones (unless forced) and those that hold nothing to merge."""
@@ -95,7 +77,7 @@ class Compactor:
                 for night in nights:
                     done = None
                     try:
-                        done = self._compact(night, staging, works) if night.closed or force else None
+                        done = self._compact(night, staging, works) if force or self.closed(night) else None
                     except StoreError as error:
                         self.refused.append(str(error))
                     if done:
@@ -109,7 +91,7 @@ class Compactor:
 
     def _compact(self, night: Night, staging: Path, works: list[Path]) -> Compacted | None:
         started = time.monotonic()
-        folder = self.lake.table(night.table) / f"survey={night.survey}" / f"night={night.night}"
+        folder = night.folder
         small = [file for file in sorted(folder.glob("*.parquet")) if file.stat().st_size < self.target / 2 and not self._may_run_again(file, night)]
         groups = [group for group in merge.groups(small) if len(group.files) > 1]
         if not groups:

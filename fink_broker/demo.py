@@ -166,10 +166,10 @@ def progress(demo: Demo) -> str:
     return text + (f"  last batch {entries[-1].rows_in} in {entries[-1].seconds:.1f} s" if entries else "  Spark is starting")
 
 
-def write_json(result: Balance, file: Path) -> None:
-    """The balance as JSON."""
+def write_json(result: dict[str, Any], file: Path) -> None:
+    """What was counted or measured, as JSON."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps(result.as_dict(), indent=2) + "\n")
+    file.write_text(json.dumps(result, indent=2) + "\n")
 
 
 def stop_on_signals() -> None:

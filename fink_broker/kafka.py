@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from fink_broker.settings import Settings
 
 Cluster = Literal["input", "output"]
+Origin = tuple[str, int, int]  # topic, partition, offset of the input
 log = Logger("kafka")
 MESSAGE_BYTES = 16 << 20  # largest message that a substream topic takes [bytes]; packets with long histories reach megabytes
 
@@ -192,6 +193,17 @@ def headers(settings: Settings, names: Iterable[str], since: float = 0.0) -> Ite
                     left.pop((topic, part), None)
     finally:
         consumer.close()
+
+
+def origin_of(message: dict[str, Any]) -> Origin | None:
+    """Where in the input the alert of a message stood, by its headers (see `headers`); None for a message of somebody else's."""
+    parts = str(message.get("origin", "")).split("|")
+    return (parts[0], int(parts[1]), int(parts[2])) if len(parts) == 4 else None
+
+
+def delay_of(message: dict[str, Any]) -> float:
+    """Time from the input record to the message [s]."""
+    return (message["timestamp"] - int(message["origin"].split("|")[3])) / 1000
 
 
 def _facts(message: Any) -> dict[str, Any]:

@@ -14,7 +14,7 @@ import re
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from fink_broker.errors import StoreError
 from fink_broker.log import Logger
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from fink_broker.settings import Settings
 
 log = Logger("lake")
-# Stamps do not compress and hardly any number comes twice: harder trying costs half of the writer's time and saves 3 % of the bytes.
+# Most of a packet's bytes are stamps, compressed already, and hardly any number comes twice: trying harder costs time and saves little.
 WRITER = {"parquet.compression.codec.zstd.level": "1", "parquet.enable.dictionary": "false"}
 TABLES = ("raw", "science", "quarantine")
 COMPACTED = "compacted-"  # begins the name of a merged file
@@ -43,7 +43,6 @@ class Lake:
             raise StoreError(f"the lake at {settings.lake_path} is not on a mounted file system; mount it and set [lake] path to the mount")
         self.path = Path(settings.lake_path.removeprefix("file://"))
         self.codec = settings.lake.codec
-        self.min_free_gb = settings.lake.min_free_gb
 
     def table(self, name: str) -> Path:
         """Folder of a table."""
@@ -104,12 +103,6 @@ class Lake:
             for read in _columns(folder, columns):
                 parts.append(read.append_column("night", pa.array([int(folder.name[6:])] * read.num_rows, pa.int32())))
         return pa.concat_tables(parts, promote_options="permissive") if parts else pa.table({name: pa.nulls(0) for name in columns})
-
-    def warn_of_space(self) -> None:
-        """Log a warning when the disk of the lake is nearly full."""
-        free: Any = shutil.disk_usage(self.path if self.path.exists() else self.path.anchor).free / 1e9
-        if free < self.min_free_gb:
-            log.warning("little disk left", free_gb=round(free, 1), min_free_gb=self.min_free_gb, path=str(self.path))
 
 
 def _columns(folder: Path, columns: list[str]) -> list[pa.Table]:

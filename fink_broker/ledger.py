@@ -29,8 +29,6 @@ class Entry:
     quarantined: dict[str, int] = field(default_factory=dict)  # by reason
     indexed: int = 0
     published: dict[str, int] = field(default_factory=dict)  # by topic
-    failed_modules: dict[str, int] = field(default_factory=dict)
-    nights: dict[str, int] = field(default_factory=dict)  # rows that came out, by night
     by_night: dict[str, dict[str, int]] = field(default_factory=dict)  # night -> STAGE or STAGE/NAME -> alerts, see STAGES
     positions: dict[str, dict[str, list[int]]] = field(default_factory=dict)  # topic -> partition -> [first, last]
     stages: dict[str, float] = field(default_factory=dict)  # seconds

@@ -1,8 +1,9 @@
-"""What the lake holds, night by night: nights past their keeping, and how much disk is left."""
+"""What the lake holds as files, night by night: nights past their keeping, and how much disk is left."""
 
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -21,20 +22,28 @@ class Night:
     table: str
     survey: str
     night: int
-    files: int
-    size: int  # bytes
+    sizes: tuple[int, ...]  # of its files [bytes]
     folder: Path
 
+    @property
+    def files(self) -> int:
+        """Number of its files."""
+        return len(self.sizes)
 
-def nights(settings: Settings) -> list[Night]:
-    """All nights of the lake, oldest first."""
+    @property
+    def size(self) -> int:
+        """All of them [bytes]."""
+        return sum(self.sizes)
+
+
+def nights(settings: Settings, tables: Iterable[str] = TABLES, survey: str | None = None, night: int | None = None) -> list[Night]:
+    """Nights of the lake, oldest first."""
     lake, found = Lake(settings), []
-    for table in TABLES:
-        for folder in lake.table(table).glob("survey=*/night=*"):
-            sizes = [file.stat().st_size for file in folder.glob("*.parquet")]
-            survey, night = folder.parent.name.removeprefix("survey="), folder.name.removeprefix("night=")
-            if night.isdigit():
-                found.append(Night(table, survey, int(night), len(sizes), sum(sizes), folder))
+    for table in tables:
+        for folder in lake.table(table).glob(f"survey={survey or '*'}/night={night or '*'}"):
+            name, date = folder.parent.name.removeprefix("survey="), folder.name.removeprefix("night=")
+            if date.isdigit():
+                found.append(Night(table, name, int(date), tuple(file.stat().st_size for file in folder.glob("*.parquet")), folder))
     return sorted(found, key=lambda one: (one.night, one.survey, one.table))
 
 

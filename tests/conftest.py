@@ -69,7 +69,7 @@ def services(home: Path) -> Iterator[dict[str, Any]]:
 def settings(services: dict[str, Any], home: Path) -> Settings:
     """Settings that reach these services."""
     assert services
-    return load(options={"broker": {"home": str(home)}, "spark": {"driver_memory": "3g"}, "ingest": {"max_offsets_per_trigger": 400}})
+    return load(options={"broker": {"home": str(home)}, "spark": {"driver_memory": "3g"}, "ingest": {"max_offsets_per_trigger": 400, "raw_trigger_seconds": 0}})
 
 
 @pytest.fixture(scope="session")

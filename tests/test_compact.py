@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
-from fink_broker import compact, lake, merge
+from fink_broker import compact, lake, merge, retention
 from fink_broker.cli.lake import app
 from fink_broker.compact import Compactor
 from fink_broker.errors import StoreError
@@ -56,7 +56,7 @@ def held(settings: Settings, table: str = "raw") -> list[int]:
 
 def run(settings: Settings, **given: Any) -> list[compact.Compacted]:
     made = Compactor(settings, grace_seconds=0.0)
-    done = list(made.run(made.nights(), **given))
+    done = list(made.run(retention.nights(settings, compact.TABLES), **given))
     assert not made.refused, made.refused
     return done
 
@@ -90,8 +90,8 @@ def test_files_that_are_large_enough_stay(settings: Settings) -> None:
     big = put(settings, "c0ffee00-00000050-00000", range(5000, 9000))
     inode = big.stat().st_ino
     made = Compactor(settings, target_mb=big.stat().st_size / 1e6, grace_seconds=0)
-    (night,) = made.nights()
-    assert (night.files, night.mergeable) == (5, 4)
+    (night,) = retention.nights(settings, compact.TABLES)
+    assert (night.files, made.small(night)) == (5, 4)
     (done,) = made.run([night])
     assert (done.before, done.after) == (4, 1)
     assert big.stat().st_ino == inode
@@ -140,7 +140,7 @@ def test_readers_meanwhile_see_all_or_an_error(settings: Settings) -> None:
     while time.monotonic() < until:
         files = sorted(folder_of(settings).iterdir())
         made = Compactor(settings, grace_seconds=0.2)
-        exchanges += len(list(made.run(made.nights())))
+        exchanges += len(list(made.run(retention.nights(settings, compact.TABLES))))
         if len(files) == 1:  # take it apart again, by an exchange too
             apart = settings.home / "apart"
             apart.mkdir()
@@ -204,7 +204,7 @@ def test_a_file_that_goes_while_it_is_merged_ends_it(settings: Settings, monkeyp
 
     monkeypatch.setattr(compact.merge, "merge", slow)
     made = Compactor(settings, grace_seconds=0)
-    assert list(made.run(made.nights())) == []
+    assert list(made.run(retention.nights(settings, compact.TABLES))) == []
     assert "1 files of" in made.refused[0]
     assert "changed while they were merged, c0ffee00-00000003-00000.parquet first; nothing was exchanged" in made.refused[0]
     assert len(held(settings)) == 190
@@ -240,7 +240,7 @@ def test_readers_of_the_table_must_be_through(settings: Settings) -> None:
     place = settings.home / "checkpoints/index/ztf"
     write_checkpoint(place, {0: names[:1], 1: names[1:]}, done=0)
     made = Compactor(settings, grace_seconds=0)
-    assert list(made.run(made.nights())) == []
+    assert list(made.run(retention.nights(settings, compact.TABLES))) == []
     assert made.refused == [
         f"job index has not read 1 of 2 files of science ztf {NIGHT}; let `fink run index --survey ztf` go through them, "
         f"or delete {place} if it is to run no more"
@@ -248,7 +248,7 @@ def test_readers_of_the_table_must_be_through(settings: Settings) -> None:
     write_checkpoint(place, {0: names[:1], 1: names[1:]}, done=1)
     assert len(run(settings)) == 1
     put(settings, "c0ffee00-00000005-00000", range(100, 110), "science")  # late
-    assert list(made.run(made.nights())) == []
+    assert list(made.run(retention.nights(settings, compact.TABLES))) == []
     assert "has not read 1 of 1 files" in made.refused[0]
 
 
@@ -257,12 +257,12 @@ def test_closed_nights_only(settings: Settings) -> None:
     # 2026-03-10 19:00 UTC is 11:13 of Palomar's mean time: the night of the 9th ends at its noon
     for moment, closed in ((1_773_169_200.0, False), (1_773_175_200.0, True)):
         made = Compactor(settings, grace_seconds=0, now=moment)
-        (night,) = made.nights()
-        assert night.closed == closed
+        (night,) = retention.nights(settings, compact.TABLES)
+        assert made.closed(night) == closed
         assert len(list(made.run([night]))) == closed
     fill(settings, files=2)
     made = Compactor(settings, grace_seconds=0, now=1_773_169_200.0)
-    assert len(list(made.run(made.nights(), force=True))) == 1
+    assert len(list(made.run(retention.nights(settings, compact.TABLES), force=True))) == 1
 
 
 def test_one_at_a_time(settings: Settings) -> None:
@@ -290,8 +290,8 @@ def test_the_commands(settings: Settings) -> None:
     def call(*words: str) -> Any:
         return CliRunner().invoke(app, list(words), obj=settings)
 
-    assert "raw      ztf       2026-03-09       3" in call("nights").output
-    assert '"mergeable": 3' in call("nights", "--json").output
+    assert "raw        ztf       2026-03-09       3" in call("nights").output
+    assert '"small": 3' in call("nights", "--json").output
     assert "nothing to merge" in call("compact", "--night", "2026-03-08").output
     said = call("compact", "--night", "2026-03-09", "--table", "raw")
     assert said.exit_code == 0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from fink_broker import compact, retention
 from fink_broker.compact import Compactor
 from fink_broker.errors import StoreError
 from fink_broker.lake import Lake
@@ -100,13 +100,6 @@ def test_a_lake_has_to_be_on_a_file_system() -> None:
     assert Lake(load(options={"lake": {"path": "file:///data/lake"}})).path == Path("/data/lake")
 
 
-def test_a_disk_that_is_nearly_full_is_said(lake: Lake, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
-    lake.min_free_gb = 1e9
-    with caplog.at_level(logging.WARNING, "fink"):
-        lake.warn_of_space()
-    assert "little disk left" in caplog.text
-
-
 def test_spark_writes_and_reads_it(lake: Lake, spark: SparkSession) -> None:
     frame = spark.createDataFrame([("1", "ztf", 20260309), ("2", "ztf", 20260310), ("3", "lsst", 20260309)], "alert_id string, survey string, night int")
     staged = lake.stage(frame, "raw", "abc-4")
@@ -131,7 +124,7 @@ def test_spark_reads_merged_files_beside_new_ones(tmp_path: Path, spark: SparkSe
         lake.commit(lake.stage(frame, "raw", f"c0ffee00-{batch:08d}"), "raw")
         if batch == 1:
             compactor = Compactor(settings, grace_seconds=0)
-            (done,) = compactor.run(compactor.nights())
+            (done,) = compactor.run(retention.nights(settings, compact.TABLES))
             assert (done.before, done.after) == (2, 1)
     read = lake.read(spark, "raw", "ztf")
     assert dict(read.dtypes)["packet"].replace(" ", "") == packet_type.replace(" ", "")

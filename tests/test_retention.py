@@ -73,7 +73,7 @@ def test_prune_lists_and_removes(home: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert "6 nights of tables, 0.0 MB to remove; add --yes to do it" in listed.output
     assert len(retention.nights(settings(home))) == 6
     assert "removed" in run(cli.app, ["--home", str(home), "lake", "prune", "--yes"]).output
-    found = json.loads(run(cli.app, ["--home", str(home), "lake", "list", "--json"]).output)
+    found = json.loads(run(cli.app, ["--home", str(home), "lake", "nights", "--json"]).output)
     assert found["nights"] == []
     assert found["free_gb"] > 0
 

@@ -28,6 +28,7 @@ def bench(
 ) -> None:
     """Start services and jobs of its own, load history, drain a backlog, hold a rate, and say what it cost."""
     from fink_broker import bench as benchmark
+    from fink_broker.demo import write_json
 
     home = Path(tempfile.mkdtemp(prefix="fink-bench-"))
     folder = benchmark.write_filters(home / "filters", filters)
@@ -50,7 +51,7 @@ def bench(
         run.down()
         shutil.rmtree(home, ignore_errors=True)
     if json_file:
-        benchmark.write_json(found, json_file)
+        write_json(found, json_file)
 
 
 def _table(title: str, found: dict[str, Any], stages: bool) -> str:

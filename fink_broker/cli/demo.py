@@ -47,7 +47,7 @@ def demo(
             typer.echo("", err=True)
             typer.echo(_table(result.as_dict()))
             if json_file:
-                demonstration.write_json(result, json_file)
+                demonstration.write_json(result.as_dict(), json_file)
             status = 0 if result.balanced else 1
         else:
             demonstration.forever(run, _live())

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from fink_broker.cli.common import settings_from
 
 app = typer.Typer(no_args_is_help=True, help="The Parquet lake: list, merge small files, prune.")
-Table = Annotated[str | None, typer.Option(help="raw or science (default: both)")]
+Table = Annotated[str | None, typer.Option(help="raw, science, and quarantine where only listed (default: all)")]
 Survey = Annotated[str | None, typer.Option(help="one survey (default: all)")]
 Night = Annotated[str | None, typer.Option(help="one night, YYYY-MM-DD or YYYYMMDD (default: all)")]
 Target = Annotated[float, typer.Option(help="files are made at least so large [MB]", min=0.001)]
@@ -23,19 +22,23 @@ def nights(
     as_json: Annotated[bool, typer.Option("--json", help="as JSON")] = False,
 ) -> None:  # fmt: skip
     """Files and sizes of each night."""
+    from fink_broker import lake, retention
     from fink_broker.compact import Compactor
 
-    found = Compactor(settings_from(context), target_mb).nights(_tables(table), survey, _number(night))
+    settings = settings_from(context)
+    compactor, free = Compactor(settings, target_mb), retention.free_gb(settings)
+    found = retention.nights(settings, _tables(table, lake.TABLES), survey, _number(night))
     if as_json:
-        typer.echo(json.dumps([asdict(one) for one in found], indent=2))
+        rows = [{"table": one.table, "survey": one.survey, "night": one.night, "files": one.files, "bytes": one.size,
+                 "small": compactor.small(one), "closed": compactor.closed(one)} for one in found]  # fmt: skip
+        typer.echo(json.dumps({"path": settings.lake_path, "free_gb": round(free, 3), "nights": rows}, indent=2))
         return
-    typer.echo(f"{'table':<8} {'survey':<9} {'night':<10} {'files':>7} {'MB':>10} {'MB a file':>10} {'small':>6}")
+    typer.echo(f"{'table':<10} {'survey':<9} {'night':<10} {'files':>7} {'MB':>10} {'MB a file':>10} {'small':>6}")
     for one in found:
-        mb = one.bytes / 1e6
-        state = "" if one.closed else "  open"
-        typer.echo(
-            f"{one.table:<8} {one.survey:<9} {_date(one.night):<10} {one.files:>7} {mb:>10.1f} {mb / max(one.files, 1):>10.2f} {one.mergeable:>6}{state}"
-        )
+        mb, state = one.size / 1e6, "" if compactor.closed(one) else "  open"
+        line = f"{one.table:<10} {one.survey:<9} {_date(one.night):<10} {one.files:>7} {mb:>10.1f} {mb / max(one.files, 1):>10.2f}"
+        typer.echo(f"{line} {compactor.small(one):>6}{state}")
+    typer.echo(f"{settings.lake_path}: {len(found)} nights of tables, {free:,.1f} GB of disk free")
 
 
 @app.command()
@@ -44,13 +47,16 @@ def compact(
     force: Annotated[bool, typer.Option("--force", help="nights too that are not over at the survey's site")] = False,
 ) -> None:  # fmt: skip
     """Merge the small files of closed nights; readers see the old files or the new ones."""
+    from fink_broker import retention
+    from fink_broker.compact import TABLES as compact_tables
     from fink_broker.compact import Compactor
 
-    compactor = Compactor(settings_from(context), target_mb)
-    chosen = compactor.nights(_tables(table), survey, _number(night))
+    settings = settings_from(context)
+    compactor = Compactor(settings, target_mb)
+    chosen = retention.nights(settings, _tables(table, compact_tables), survey, _number(night))
     number = 0
     for one in chosen:
-        if night and not (one.closed or force):
+        if night and not (force or compactor.closed(one)):
             typer.echo(f"{one.table} {one.survey} {_date(one.night)}: the night is not over at the survey's site; --force merges its files nevertheless")
     for done in compactor.run(chosen, force):
         typer.echo(
@@ -65,13 +71,12 @@ def compact(
     raise typer.Exit(1 if compactor.refused else 0)
 
 
-def _tables(table: str | None) -> tuple[str, ...]:
-    from fink_broker.compact import TABLES
+def _tables(table: str | None, known: tuple[str, ...]) -> tuple[str, ...]:
     from fink_broker.errors import ConfigError
 
-    if table and table not in TABLES:
-        raise ConfigError(f"table is '{table}'; expected {' or '.join(TABLES)}")
-    return (table,) if table else TABLES
+    if table and table not in known:
+        raise ConfigError(f"table is '{table}'; expected {' or '.join(known)}")
+    return (table,) if table else known
 
 
 def _number(night: str | None) -> int | None:
@@ -86,24 +91,6 @@ def _number(night: str | None) -> int | None:
 def _date(night: int) -> str:
     text = str(night)
     return f"{text[:4]}-{text[4:6]}-{text[6:]}"
-
-
-@app.command("list")
-def list_nights(context: typer.Context, as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False) -> None:
-    """Every night of every table with its files and size, and the free disk."""
-    from fink_broker import retention
-
-    settings = settings_from(context)
-    rows: list[dict[str, Any]] = [
-        {"table": one.table, "survey": one.survey, "night": one.night, "files": one.files, "bytes": one.size} for one in retention.nights(settings)
-    ]
-    free = retention.free_gb(settings)
-    if as_json:
-        typer.echo(json.dumps({"path": settings.lake_path, "free_gb": round(free, 3), "nights": rows}, indent=2))
-        return
-    for row in rows:
-        typer.echo(f"{row['night']}  {row['survey']:<10}{row['table']:<12}{row['files']:>6} files {row['bytes'] / 1e6:>12,.1f} MB")
-    typer.echo(f"{settings.lake_path}: {len(rows)} nights of tables, {free:,.1f} GB of disk free")
 
 
 @app.command()

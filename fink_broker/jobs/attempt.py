@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from fink_broker import kafka
 from fink_broker.filters import Filter
@@ -17,8 +17,7 @@ if TYPE_CHECKING:
 
     from fink_broker.settings import Settings
 
-Origin = tuple[str, int, int]  # topic, partition, offset of the input
-Published = dict[Origin, list[str]]  # substream topics that hold the alert already
+Published = dict[kafka.Origin, list[str]]  # substream topics that hold the alert already
 CLOCKS_SECONDS = 60.0  # how far the clocks of the machines may differ
 KEPT = 3
 
@@ -67,15 +66,9 @@ def published(settings: Settings, topics: Sequence[str], since: float, marks: di
     found: Published = {}
     known = kafka.topics(settings)
     for topic, message in kafka.headers(settings, [name for name in topics if name in known], max(since - CLOCKS_SECONDS, 1.0)):
-        if all(message.get(name) == value for name, value in (marks or {}).items()) and (origin := origin_of(message)):
+        if all(message.get(name) == value for name, value in (marks or {}).items()) and (origin := kafka.origin_of(message)):
             found.setdefault(origin, []).append(topic)
     return found
-
-
-def origin_of(message: dict[str, Any]) -> Origin | None:
-    """Kafka position of the input in a message's headers."""
-    parts = str(message.get("origin", "")).split("|")
-    return (parts[0], int(parts[1]), int(parts[2])) if len(parts) >= 3 else None
 
 
 def without_published(alerts: DataFrame, done: Published) -> DataFrame:

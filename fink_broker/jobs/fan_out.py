@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable
 from functools import reduce
 from typing import TYPE_CHECKING, Any
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from fink_broker import filter_function, hbase, isolation, kafka, message
 from fink_broker.alert import AGAIN, Decoder
 from fink_broker.filters import Filter, FilterSet, failing, route, topic_name
-from fink_broker.jobs import attempt, sources, steps
+from fink_broker.jobs import attempt, fault, sources, steps
 from fink_broker.jobs.job import Batch, Job
 from fink_broker.jobs.plans import Plan
 from fink_broker.ledger import positions
@@ -73,23 +72,24 @@ class FanOut(Job):
         finally:
             for part, _ in parts:
                 part.unpersist()
-        failed = {str(name)[6:]: int(good[name].sum()) for name in map(str, good.columns) if name.startswith("error_") and good[name].any()}
-        return {**self.counts(facts, good, batch), "failed_modules": failed, "by_night": self._by_night(good)}
+        return {**self.counts(facts, good, batch), "by_night": self._by_night(good)}
 
-    def blame(self, records: DataFrame, times: int) -> None:
-        """Suspend the filters that cannot be evaluated on the batch's alerts; then look for packets at fault."""
+    def blame(self, records: DataFrame, again: bool) -> bool:
+        """Packets first, then modules, then filters: each step is looked at only when those before it are not at fault."""
+        if not super().blame(records, again):
+            return False
+        frame = self.rows(records)
+        if self.chain:
+            frame = steps.enrich(frame, self.chain, self.survey)
+            if not fault.works(frame.select(*self.chain.names)):
+                if again:
+                    self._switch_off(records)
+                return True
         if self.filters is not None:
-            with contextlib.suppress(Exception):
-                frame = self.rows(records)
-                frame = steps.enrich(frame, self.chain, self.survey) if self.chain else frame
-                for rule in self.filters.filters:
-                    if why := failing(frame, [rule], self.survey).get(rule.name):
-                        self._suspended.add((rule.name, rule.version))
-                        self.filters.suspend(rule.name, why)
-        super().blame(records, times)
-        if times >= 2 and self.chain and not self.faults.found:
-            with contextlib.suppress(Exception):
-                self._switch_off(records)
+            for name, why in failing(frame, self.filters.filters, self.survey).items():
+                self._suspended |= {(rule.name, rule.version) for rule in self.filters.filters if rule.name == name}
+                self.filters.suspend(name, why)
+        return True
 
     def _switch_off(self, records: DataFrame) -> None:
         """Run the modules one by one in processes of their own, and leave out those that end or hang them."""
@@ -108,7 +108,7 @@ class FanOut(Job):
         """What was done with the alerts of each night."""
         found: dict[str, dict[str, int]] = {}
         for night, rows in good.groupby("night"):
-            counts = found.setdefault(str(int(float(str(night)))), {})
+            counts = found.setdefault(str(night), {})
             counts |= {stage: len(rows) for sink, stage in (("science", "science"), ("hbase", "indexed")) if sink in self.plan.sinks}
             if "topics" in self.plan.sinks:
                 counts["matched"] = int((rows["topics"].map(len) > 0).sum())
@@ -194,7 +194,7 @@ class FanOut(Job):
         errors = [f"{name}.error is not null error_{name}" for name in self.chain.names] if self.chain else []
         topics = ["topics"] if self.filters else ["cast(array() as array<string>) topics"]
         who = "coalesce(object_id, ss_object_id, alert_id) who"
-        return frame.selectExpr("alert_id", who, "mjd", "night", "content", "reason", "origin.*", *topics, *errors).toPandas()
+        return frame.selectExpr("alert_id", who, "mjd", "cast(night as string) night", "content", "reason", "origin.*", *topics, *errors).toPandas()
 
 
 class Alerts:
@@ -214,7 +214,7 @@ class Alerts:
         return reduce(lambda one, other: one.unionByName(other), rest, first)
 
 
-def _places(facts: pd.DataFrame) -> list[attempt.Origin]:
+def _places(facts: pd.DataFrame) -> list[kafka.Origin]:
     return list(zip(facts["topic"], facts["partition"].map(int), facts["offset"].map(int), strict=True))
 
 

@@ -25,7 +25,6 @@ class Faults:
     def __init__(self, file: Path) -> None:
         self.file = file
         self.known: dict[Place, str] = {}
-        self.found: list[Place] = []  # by the last search
         if file.is_file():
             self.known = {(topic, part, offset): cause for topic, part, offset, cause in json.loads(file.read_text())}
 
@@ -48,21 +47,19 @@ class Faults:
 
     def find(self, records: DataFrame, decode: Callable[[DataFrame], DataFrame], cause: str) -> list[Place]:
         """Halve the batch until the packets are found that cannot be decoded; they are remembered."""
-        self.found = []
         rows = self.left_out(records).select("topic", "partition", "offset").collect()
         places = sorted((row[0], row[1], row[2]) for row in rows)
         found: list[Place] = []
-        left = [places] if places and not _works(records, places, decode) else []
+        left = [places] if places and not _decodes(records, places, decode) else []
         while left and len(found) + len(left) <= MOST:
             part = left.pop()
             if len(part) == 1:
                 found += part
                 continue
             middle = len(part) // 2
-            left += [half for half in (part[:middle], part[middle:]) if not _works(records, half, decode)]
+            left += [half for half in (part[:middle], part[middle:]) if not _decodes(records, half, decode)]
         if left or not found:
             return []
-        self.found = found
         self.known |= dict.fromkeys(found, cause)
         self.file.parent.mkdir(parents=True, exist_ok=True)
         self.file.write_text(json.dumps([[*place, why] for place, why in self.known.items()]))
@@ -70,15 +67,19 @@ class Faults:
         return found
 
 
-def _works(records: DataFrame, places: list[Place], decode: Callable[[DataFrame], DataFrame]) -> bool:
-    from pyspark.sql import functions as F
-
-    chosen = records.where(F.concat_ws("/", "topic", "partition", "offset").isin([_key(place) for place in places]))
+def works(frame: DataFrame) -> bool:
+    """Whether all columns of all rows can be computed."""
     try:
-        decode(chosen).write.format("noop").mode("overwrite").save()
-    except Exception:
+        frame.write.format("noop").mode("overwrite").save()
+    except Exception:  # whatever Spark, Java or a worker make of it
         return False
     return True
+
+
+def _decodes(records: DataFrame, places: list[Place], decode: Callable[[DataFrame], DataFrame]) -> bool:
+    from pyspark.sql import functions as F
+
+    return works(decode(records.where(F.concat_ws("/", "topic", "partition", "offset").isin([_key(place) for place in places]))))
 
 
 def _key(place: Place) -> str:

@@ -26,6 +26,11 @@ class Ingest(Job):
 
     tables = ("raw", "quarantine")
 
+    @property
+    def trigger_seconds(self) -> float:
+        """Nobody waits for the raw table, and a large batch costs a quarter of many small ones."""
+        return max(self.settings.ingest.trigger_seconds, self.settings.ingest.raw_trigger_seconds)
+
     def run(self, records: DataFrame, batch: Batch) -> dict[str, Any]:
         """Stage, judge, place."""
         with batch.timed("store"):
@@ -91,7 +96,8 @@ class Ingest(Job):
         changed = facts.loc[[index for index, verdict in judged.items() if verdict == "changed" and index not in held.index]]
         if len(changed):
             found.append(("changed", changed, "changed: the same alert id came before with other bytes"))
-        for number, place in enumerate(batch.lost):
+        lost = pd.DataFrame(batch.lost, columns=["topic", "partition", "offset"])
+        for number, place in enumerate(one for one, kept in zip(batch.lost, self.is_held(lost), strict=True) if not kept):
             cause = self.faults.known[place].replace("\\", " ").replace("'", " ")
             found.append((f"fault{number}", pd.DataFrame([place], columns=["topic", "partition", "offset"]), f"{fault.REASON}: {cause}"))
         return found
@@ -122,7 +128,7 @@ def _by_night(facts: pd.DataFrame, judged: dict[int, str], batch: Batch) -> dict
     if facts.empty and not batch.lost:
         return {}
     arrived = pd.to_datetime(facts["timestamp"], unit="ms").dt.strftime("%Y%m%d")
-    night = facts["night"].astype("Int64").astype(str).where(facts["reason"].isna() & facts["night"].notna(), arrived)
+    night = facts["night"].where(facts["reason"].isna() & facts["night"].notna(), arrived)
     what = facts["reason"].map(lambda reason: f"quarantined/{str(reason).partition(':')[0]}").where(facts["reason"].notna(), "raw")
     for index, verdict in judged.items():
         what[index] = "quarantined/changed" if verdict == "changed" else verdict
@@ -147,7 +153,7 @@ def _facts_of(file: Path) -> pd.DataFrame:
     for name in ("topic", "partition", "offset", "timestamp"):
         frame[name] = origin.field(name).to_numpy(zero_copy_only=False)
     night = file.parent.name.removeprefix("night=")
-    return frame.assign(night=int(night) if night.isdigit() else None)
+    return frame.assign(night=night if night.isdigit() else None)
 
 
 def _concat(frames: list[pd.DataFrame]) -> pd.DataFrame:

@@ -108,10 +108,15 @@ class Job(ABC):
         self._held = recovery.held(self.settings, self.tables, self.survey.name, self.recovery.start) if self.recovery else {}
         writer = sources.stream(self, offsets).writeStream.foreachBatch(self.batch).queryName(f"{self.name} of {self.settings.home}")
         writer = writer.option("checkpointLocation", str(self.checkpoint))
-        if self.settings.ingest.trigger_seconds:
-            writer = writer.trigger(processingTime=f"{self.settings.ingest.trigger_seconds} seconds")
+        if self.trigger_seconds:
+            writer = writer.trigger(processingTime=f"{self.trigger_seconds} seconds")
         log.info("query started", job=self.plan.name, survey=self.survey.name)
         return writer.start()
+
+    @property
+    def trigger_seconds(self) -> float:
+        """Least time between two batches [s]."""
+        return self.settings.ingest.trigger_seconds
 
     @property
     def checkpoint_id(self) -> str:
@@ -133,16 +138,24 @@ class Job(ABC):
             before, times = self._failed
             self._failed = number, times + 1 if before == number else 1
             if not isinstance(error, Unavailable) and not self.stopping.is_set():
-                with contextlib.suppress(Exception):
-                    self.blame(records, self._failed[1])
+                try:
+                    self.blame(records, again=self._failed[1] > 1)
+                except Exception as second:
+                    log.warning("could not find out what is at fault", job=self.plan.name, batch=number, cause=one_line(second))
             raise
         finally:
             self.since = 0.0
 
-    def blame(self, records: DataFrame, times: int) -> None:
-        """After a failed batch: find out which packets cannot be decoded, so that the next attempt goes on without them."""
-        if times >= 2 and self.plan.source == "kafka":
+    def blame(self, records: DataFrame, again: bool) -> bool:
+        """Find out what made a batch fail, so that the next attempt goes on without it; whether its packets can be decoded.
+
+        `again`: it was not its first failure, so packets that cannot be are left out from now on.
+        """
+        if fault.works(self.rows(records)):
+            return True
+        if again and self.plan.source == "kafka":
             self.faults.find(records, self.decoder.decode, self.cause)
+        return False
 
     def _batch(self, records: DataFrame, number: int) -> None:
         started = time.time()
@@ -163,10 +176,8 @@ class Job(ABC):
         if self.recovery and not self.recovery.covers(entry.positions):
             (self.checkpoint / "recovery.json").unlink(missing_ok=True)
             self.recovery, self._held = None, {}
-        if number % 50 == 0:
-            self.lake.warn_of_space()
-            if self.seen:
-                self.seen.forget(time.time() - self.settings.ingest.duplicate_days * 86400)
+        if self.seen and number % 50 == 0:
+            self.seen.forget(time.time() - self.settings.ingest.duplicate_days * 86400)
 
     def duplicates(self, facts: pd.DataFrame, batch: Batch) -> dict[int, str]:
         """Index of each row that came before, with "duplicate" or "changed"."""
@@ -181,7 +192,11 @@ class Job(ABC):
 
     def held(self, facts: pd.DataFrame) -> pd.DataFrame:
         """Those rows that the tables hold already, from before the checkpoint was lost."""
-        return facts[recovery.is_held(facts, self._held)] if self._held else facts[:0]
+        return facts[self.is_held(facts)]
+
+    def is_held(self, places: pd.DataFrame) -> Any:
+        """Which rows (topic, partition, offset) the tables hold already."""
+        return recovery.is_held(places, self._held)
 
     def counts(self, facts: pd.DataFrame, good: pd.DataFrame, batch: Batch) -> dict[str, Any]:
         """What the ledger is told of a batch."""
@@ -192,7 +207,6 @@ class Job(ABC):
             "rows_out": len(good),
             "quarantined": dict(reasons) | ({fault.REASON: len(batch.lost)} if batch.lost else {}),
             "positions": positions([*places, *batch.lost]),
-            "nights": {str(int(float(str(night)))): int(n) for night, n in good["night"].value_counts().items()},
         }
 
     def without(self, frame: DataFrame, drop: pd.DataFrame) -> DataFrame:

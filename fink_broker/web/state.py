@@ -90,15 +90,8 @@ def ledger(settings: Settings) -> list[dict[str, Any]]:
 
 def statistics(settings: Settings) -> list[dict[str, Any]]:
     """Counts of each survey and night, newest first."""
-    found: dict[tuple[str, str], dict[str, Any]] = {}
-    for entry in Ledger(settings.home).entries():
-        for text, number in entry.nights.items():
-            night = str(int(float(text)))
-            row = found.setdefault((entry.survey, night), {"survey": entry.survey, "night": night})
-            what = {"live": "enriched", "enrich": "enriched", "index": "indexed", "ingest": "stored"}.get(entry.job)
-            if what:
-                row[what] = row.get(what, 0) + number
-    return sorted(found.values(), key=lambda row: row["night"], reverse=True)
+    found = nights(Ledger(settings.home).entries())
+    return [{"survey": one.survey, "night": one.night, "stored": one.raw, "enriched": one.science, "indexed": one.indexed} for one in found]
 
 
 def topics(settings: Settings) -> list[dict[str, Any]]:

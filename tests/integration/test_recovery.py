@@ -18,7 +18,6 @@ from pyspark.errors import StreamingQueryException
 from fink_broker import hbase, kafka
 from fink_broker.history import History
 from fink_broker.jobs import attempt
-from fink_broker.jobs.attempt import origin_of
 from fink_broker.jobs.job import Job
 from fink_broker.jobs.runner import make_job
 from fink_broker.lake import Lake
@@ -90,7 +89,7 @@ class Broker:
         published = Counter(message["alert_id"] for message in messages)
         chosen = Counter({name: 1 for name in wanted if int(name) % 3 < 2})
         assert published == chosen, (published - chosen, chosen - published)
-        assert len({origin_of(message) for message in messages}) == len(messages)
+        assert len({kafka.origin_of(message) for message in messages}) == len(messages)
         number = len(self.packets) - len(wanted)
         if number:
             files = f"{self.settings.lake_path}/quarantine/**/*.parquet"

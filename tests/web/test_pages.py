@@ -125,13 +125,20 @@ def test_home_stands_while_hbase_is_away(gateway: Gateway, monkeypatch: pytest.M
 
 def test_status_tells_jobs_and_nights(gateway: Gateway) -> None:
     ledger = Ledger(gateway.settings.home)
-    ledger.write(Entry("live", "ztf", "abc", 0, 1_700_000_000.0, 2.5, rows_in=10, rows_out=10, nights={"20231017.0": 4, "20231018": 6}))
-    ledger.write(Entry("ingest", "ztf", "def", 0, 1_700_000_000.0, 1.5, rows_in=12, duplicates=2, quarantined={"damaged": 1}, nights={"20231017": 5}))
+    ledger.write(
+        Entry("live", "ztf", "abc", 0, 1_700_000_000.0, 2.5, rows_in=10, rows_out=10, by_night={"20231017": {"science": 4}, "20231018": {"science": 6}})
+    )
+    ledger.write(
+        Entry("ingest", "ztf", "def", 0, 1_700_000_000.0, 1.5, rows_in=12, duplicates=2, quarantined={"damaged": 1}, by_night={"20231017": {"raw": 5}})
+    )
     text = read(gateway, "/status")
     assert "2023-10-17" in text
     assert "10 in 2.5 s" in text
     rows = gateway.get("statistics")
-    assert rows == [{"survey": "ztf", "night": "20231018", "enriched": 6}, {"survey": "ztf", "night": "20231017", "stored": 5, "enriched": 4}]
+    assert rows == [
+        {"survey": "ztf", "night": "20231018", "stored": 0, "enriched": 6, "indexed": 0},
+        {"survey": "ztf", "night": "20231017", "stored": 5, "enriched": 4, "indexed": 0},
+    ]
     assert gateway.get("statistics", date="2023-10-18") == rows[:1]
     jobs = {row["job"]: row for row in gateway.get("status")["jobs"]}
     assert jobs["ingest"]["quarantined"] == 1
