@@ -2,7 +2,7 @@
 
 | table | key | holds |
 |---|---|---|
-| history | salt, survey, object, reversed time, alert id | one alert: neutral columns and module results; its light curve; Kafka position |
+| history | salt, survey, object, reversed time, alert id | an alert: neutral columns, module results; its light curve; Kafka position, and o:x if not public |
 | alert | salt, survey, alert id | where that alert stands in history, and its files in the lake |
 | position | salt, HEALPix pixel, survey, object | narrow, a cell an alert (column: reversed time, alert id): position, time, brightness |
 | topic | topic, reversed time, alert id | narrow: the latest alerts of a substream |
@@ -186,7 +186,8 @@ def put(address: tuple[str, int], prefix: str, rows: pd.DataFrame, batch_rows: i
         for row in records:
             narrow = row.narrow.encode()
             curve = {b"l:j": row.lightcurve.encode()} if isinstance(row.lightcurve, str) else {}
-            batches["history"].put(row.history.encode(), {b"a:j": row.neutral.encode(), b"o:p": row.origin.encode(), **curve})
+            private = {b"o:x": b""} if row.side.endswith(PRIVATE) else {}
+            batches["history"].put(row.history.encode(), {b"a:j": row.neutral.encode(), b"o:p": row.origin.encode(), **private, **curve})
             batches["alert"].put(row.alert.encode(), {b"p:h": row.history.encode(), b"p:f": row.files.encode()})
             batches["position"].put(row.position.encode(), {f"{row.side}{row.latest}".encode(): narrow})
             for topic in row.topics:

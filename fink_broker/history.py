@@ -6,7 +6,7 @@ import contextlib
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -20,6 +20,7 @@ from fink_broker.retry import retried
 if TYPE_CHECKING:
     from fink_broker.settings import Settings
 
+S = TypeVar("S")
 T = TypeVar("T")
 Row = dict[str, Any]
 Found = tuple[bytes, dict[bytes, bytes]]
@@ -86,6 +87,25 @@ class History:
         ordered = sorted((point for key, point in points.items() if key not in doubled), key=lambda point: point[0])
         return {name: [point[i] for point in ordered] for i, name in enumerate(POINT)}
 
+    def earlier(self, survey: str, object_id: str, before_mjd: float, most: int) -> Iterator[tuple[float, dict[str, list[Any]]]]:
+        """Light curves that public alerts of an object from before a time told, newest first: [d, TAI] of the alert, and its points.
+
+        After each come those that reach further back, so few alerts tell all; at most `most` of them.
+        """
+        prefix = _object_key(survey, object_id)
+        start = prefix + hbase.reversed_time(before_mjd).encode() + b"~"
+        while most:
+            found = self._scan("history", start, _after(prefix), [b"l:j", b"o:x"], 1)
+            if not found:
+                return
+            ((key, cells),) = found
+            start = key + b"\0"
+            if b"l:j" in cells and b"o:x" not in cells:
+                seen, curve = hbase.LAST_MJD - int(key.split(b"|")[-2]) / 1e6, _read(cells[b"l:j"])
+                yield seen, curve
+                start = prefix + hbase.reversed_time(min([seen - 1e-6, *curve["mjd"]])).encode()
+                most -= 1
+
     def alert(self, alert_id: str, survey: str | None = None, *, public_only: bool = False) -> tuple[Row, str]:
         """One alert, and "NIGHT|PREFIX" of its files in the lake; NotFound when no survey has it."""
         for name in [survey] if survey else self._surveys():
@@ -131,6 +151,10 @@ class History:
         if not found:
             raise NotFound(f"no alert of a Solar System object named {designation}; write it as the survey does, such as '2015 AB1' or a number")
         return found
+
+    def together(self, action: Callable[[S], T], items: Iterable[S]) -> Iterator[T]:
+        """What an action that reads gives for each item, in their order; as many at a time as there are connections."""
+        return self._pool.map(action, items)
 
     def holds(self, survey: str, alert_ids: Sequence[str]) -> set[str]:
         """Those of some alerts that the history table has."""
@@ -186,10 +210,13 @@ class History:
         return found
 
     def _range(self, table: str, start: bytes, stop: bytes, column: bytes, limit: int | None, only: str | None = None) -> list[Found]:
+        return self._scan(table, start, stop, [column], limit, only)
+
+    def _scan(self, table: str, start: bytes, stop: bytes, columns: list[bytes], limit: int | None, only: str | None = None) -> list[Found]:
         size = min(limit or SCAN_ROWS, SCAN_ROWS)
 
         def scan(connection: Any) -> list[Found]:
-            return list(self._table(connection, table).scan(start, stop, columns=[column], filter=only, limit=limit, batch_size=size))
+            return list(self._table(connection, table).scan(start, stop, columns=columns, filter=only, limit=limit, batch_size=size))
 
         return self._run(scan)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
@@ -16,9 +16,19 @@ from fink_broker.survey import POINT
 FIELDS = tuple({"time": "mjd"}.get(name, name) for name in POINT)
 HISTORY = tuple(f"history.{name}" for name in FIELDS)
 POINTS = ("object_id", "seen_mjd", *FIELDS)  # columns of a frame of points
-NEEDED = ("object_id", "mjd", *(f"lightcurve.{name}" for name in FIELDS))  # columns of alerts that `with_past` reads
+NEEDED = ("object_id", "mjd", "night", *(f"lightcurve.{name}" for name in FIELDS))  # columns of alerts that `with_past` reads
 SAME_DAYS = 1e-5  # points of one band and kind closer than this are one
 _TEXT = ("band", "kind")
+
+
+class Store(Protocol):
+    """Where the points of earlier alerts come from while alerts are enriched."""
+
+    def points(self, alerts: pd.DataFrame) -> pd.DataFrame:
+        """Points of the alerts' objects, columns POINTS, and `before` where they are for alerts with that time only; alerts have NEEDED."""
+
+    def before(self, alerts: pd.DataFrame) -> NDArray[np.float64]:
+        """The time [MJD, TAI] before which a point's alert has to be seen to count for each alert."""
 
 
 def wanted(inputs: Iterable[str]) -> tuple[str, ...]:
@@ -39,12 +49,15 @@ def points_of(alerts: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(columns)
 
 
-def with_past(alerts: pd.DataFrame, points: pd.DataFrame | None = None, fields: Sequence[str] = HISTORY) -> pd.DataFrame:
+def with_past(
+    alerts: pd.DataFrame, points: pd.DataFrame | None = None, fields: Sequence[str] = HISTORY, before: NDArray[np.float64] | None = None
+) -> pd.DataFrame:  # fmt: skip
     """Columns `history.…` for each alert: its own light curve, and the object's points that earlier alerts brought.
 
-    A point counts if its alert was earlier (`seen_mjd` before the alert's `mjd`), so that a replay finds what the night found,
-    whatever came since. In time order; of points of one band, kind and time (within SAME_DAYS) the alert's own is taken, else
-    the one seen last. Pass the points of all alerts that may be earlier, those of the same batch too: `points_of(batch)`.
+    A point counts if its alert was earlier (`seen_mjd` less than `before` [d, TAI], which is the alert's `mjd` when not given), so
+    that a replay finds what the night found, whatever came since. In time order; of points of one band, kind and time (within
+    SAME_DAYS) the alert's own is taken, else the one seen last. Pass the points of all alerts that may be earlier, those of the
+    same batch too: `points_of(batch)`.
 
     >>> with_past(alerts, pd.concat([store, points_of(alerts)]))  # doctest: +SKIP
     """
@@ -55,7 +68,7 @@ def with_past(alerts: pd.DataFrame, points: pd.DataFrame | None = None, fields: 
     own_row = np.repeat(np.arange(len(alerts)), [0 if value is None else len(value) for value in alerts["lightcurve.mjd"]])
     row, frame = own_row, own
     if points is not None and len(points) and len(alerts):
-        which, place = _earlier(alerts, points)
+        which, place = _earlier(alerts, points, alerts["mjd"].to_numpy(float) if before is None else before)
         earlier = points.iloc[place][list(POINTS)]
         row = np.concatenate([own_row, which])
         frame = pd.concat([own, earlier], ignore_index=True) if len(earlier) else own
@@ -68,12 +81,13 @@ def with_past(alerts: pd.DataFrame, points: pd.DataFrame | None = None, fields: 
     return pd.DataFrame(found, index=alerts.index)
 
 
-def _earlier(alerts: pd.DataFrame, points: pd.DataFrame) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _earlier(alerts: pd.DataFrame, points: pd.DataFrame, before: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Pairs of an alert's row and the place of a point of its object that an earlier alert brought."""
-    left = pd.DataFrame({"object_id": alerts["object_id"].to_numpy(object), "row": np.arange(len(alerts)), "now": alerts["mjd"].to_numpy(float)})
+    left = pd.DataFrame({"object_id": alerts["object_id"].to_numpy(object), "row": np.arange(len(alerts)), "before": before})
     right = pd.DataFrame({"object_id": points["object_id"].to_numpy(object), "place": np.arange(len(points)), "seen": points["seen_mjd"].to_numpy(float)})
+    right["asked"] = points["before"].to_numpy(float) if "before" in points else np.nan  # for which alerts they were looked up
     pairs = left[left["object_id"].notna()].merge(right, on="object_id")
-    pairs = pairs[pairs["seen"] < pairs["now"]]
+    pairs = pairs[(pairs["seen"] < pairs["before"]) & (pairs["asked"].isna() | (pairs["asked"] == pairs["before"]))]
     return pairs["row"].to_numpy(np.int64), pairs["place"].to_numpy(np.int64)
 
 

@@ -135,20 +135,21 @@ class Chain:
 
     def __init__(
         self, registry: Registry, names: Sequence[str], params: Mapping[str, Mapping[str, Any]], survey: str,
-        budget_seconds: float = 30.0, on_failure: str = "null",
+        budget_seconds: float = 30.0, on_failure: str = "null", earlier: past.Store | None = None,
     ) -> None:  # fmt: skip
         for name, values in params.items():
             registry.get(values.get("module", name))
         kinds = [registry.again(name, params.get(name, {}).get("module", name)) for name in dict.fromkeys(names)]
         kinds = [kind for kind in kinds if "*" in kind.surveys or survey in kind.surveys]
         _check_inputs(kinds, registry, survey)
-        self.budget_seconds, self.on_failure = budget_seconds, on_failure
+        self.budget_seconds, self.on_failure, self.earlier = budget_seconds, on_failure, earlier
         own = {kind.name: {key: value for key, value in params.get(kind.name, {}).items() if key != "module"} for kind in kinds}
         made = [kind(**own[kind.name]) for kind in _ordered(kinds)]
         self._made = json.dumps([(_address(type(module)), module.name, own[module.name]) for module in made], default=str)
         self.names = tuple(module.name for module in made)
         self.conditions = {module.name: module.where for module in made}
         self.history = past.wanted(dict.fromkeys(c for module in made for c in module.inputs))
+        self._asking = [module.name for module in made if past.wanted(module.inputs)]  # modules that read the history
         read = [c for module in made for c in module.inputs if c.split(".")[0] not in self.names and c not in self.history]
         self.columns = tuple(dict.fromkeys([*read, *(past.NEEDED if self.history else ())]))
         self.off: dict[str, str] = {}  # modules that do not run, and why
@@ -162,6 +163,7 @@ class Chain:
         one._made = json.dumps([made for made, known in zip(json.loads(self._made), self.names, strict=True) if known == name])
         (module,) = _instances(one._made)
         one.history = past.wanted(module.inputs)
+        one._asking = [name] if one.history else []
         one.columns = tuple(dict.fromkeys([*(c for c in module.inputs if c not in one.history), *(past.NEEDED if one.history else ())]))
         return one
 
@@ -175,11 +177,15 @@ class Chain:
         """Outputs of every module as columns MODULE.field; `selected` says which alerts each module is given.
 
         A module that fails costs its own columns in this batch, which are null, and its `error` says why. `points` are those that
-        earlier alerts of the objects brought, for the inputs `history.…` (see past.py); without them the history is the alert's light curve.
+        earlier alerts of the objects brought, for the inputs `history.…` (see past.py); without them they are read from the store
+        (`earlier`), and if there is none the history is the alert's light curve.
         """
         out: dict[str, pa.Array] = {}
         if self.history:
-            inputs = pd.concat([inputs, past.with_past(inputs, points, self.history)], axis=1)
+            before = None
+            if points is None and self.earlier is not None:
+                points, before = self.earlier.points(inputs[selected[self._asking].any(axis=1)]), self.earlier.before(inputs)
+            inputs = pd.concat([inputs, past.with_past(inputs, points, self.history, before)], axis=1)
         for module in _instances(self._made):
             rows = selected[module.name].to_numpy(bool)
             found, error = (None, self.off.get(module.name)) if module.name in self.off or not rows.any() else self._run(module, inputs, rows, out)

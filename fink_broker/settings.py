@@ -105,6 +105,7 @@ class ScienceSettings(Section):
     params: dict[str, dict[str, Any]] = Field({}, description="parameters: [science.params.MODULE] name = value")
     on_failure: Literal["null", "fail"] = Field("null", description="a module that raises gives null columns, or stops the job")
     budget_seconds: float = Field(30.0, gt=0, description="soft time budget of one module for one batch [s]")
+    history_alerts: int = Field(12, ge=0, description="most earlier alerts of an object whose light curves are read from HBase for inputs history.…; 0: none")
     catalogs: Path | None = Field(None, description="folder of imported catalogues; default: HOME/catalogs")
 
 

@@ -166,6 +166,15 @@ def night(mjd: Any, longitude_deg: float) -> NDArray[np.int64]:
     return found
 
 
+def night_start(night: Any, longitude_deg: float) -> NDArray[np.float64]:
+    """MJDs [d, TAI] at which local nights YYYYMMDD begin: local mean noon, see `night`."""
+    number = np.atleast_1d(np.asarray(night, np.int64))
+    months = (number // 10000 - 1970) * 12 + number // 100 % 100 - 1
+    firsts = months.astype("M8[M]").astype("M8[D]").astype(np.int64) + 40587  # of the months, as MJD
+    found: NDArray[np.float64] = (firsts + number % 100).astype(float) + (37 / 86400 - 0.5 - longitude_deg / 360)
+    return found
+
+
 def night_sql(mjd: str, longitude_deg: float) -> str:
     """The same as Spark SQL."""
     day = f"cast(floor({mjd} - {37 / 86400 - longitude_deg / 360 + 0.5}d) as int)"

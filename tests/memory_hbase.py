@@ -31,6 +31,7 @@ class Memory:
         survey, alert, when = row["survey"], row["alert_id"], hbase.reversed_time(row["mjd"])
         key = f"{hbase.salt(survey + who)}|{survey}|{who}|{when}|{alert}".encode()
         cells = {b"a:j": json.dumps(row).encode(), b"o:p": b"topic|0|%d" % len(self.stored["history"])}
+        cells |= {} if row["public"] else {b"o:x": b""}
         self.stored["history"][key] = cells | ({b"l:j": json.dumps(curve).encode()} if curve else {})
         self.stored["alert"][f"{hbase.salt(survey + alert)}|{survey}|{alert}".encode()] = {b"p:h": key, b"p:f": files.encode()}
         narrow = json.dumps({name: row[name] for name in hbase.NARROW if row.get(name) is not None}).encode()

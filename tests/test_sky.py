@@ -136,3 +136,13 @@ def test_a_night_is_dated_by_its_evening(utc: str, longitude: float, night: int)
 def test_a_night_is_a_day_of_the_calendar(mjd: float, longitude: float) -> None:
     evening = Time(math.floor(mjd - 37 / 86400 + longitude / 360 - 0.5), format="mjd", scale="tai").strftime("%Y%m%d")
     assert str(sky.night(mjd, longitude)[0]) == evening
+
+
+@pytest.mark.parametrize("longitude", [-116.86, -70.75, 0.0, 150.0])
+def test_a_night_starts_where_the_one_before_ends(longitude: float) -> None:
+    mjd = np.linspace(58000, 62000, 4001)
+    night = sky.night(mjd, longitude)
+    start = sky.night_start(night, longitude)
+    assert ((start <= mjd) & (mjd < start + 1)).all()
+    assert (sky.night(start + 1e-6, longitude) == night).all()
+    assert (sky.night(start - 1e-6, longitude) < night).all()

@@ -45,7 +45,7 @@ class FanOut(Job):
     def start(self) -> StreamingQuery:
         """Start the query, with HBase's tables made and nothing taken as known of the topics."""
         self._partitions, self._before = {}, None
-        if "hbase" in self.plan.sinks:
+        if "hbase" in self.plan.sinks or (self.chain and self.chain.history and self.chain.earlier):
             hbase.create_tables(self.settings)
         return super().start()
 

@@ -15,14 +15,16 @@ from fink_broker.survey import load_survey
 def check(settings: Settings, jobs: Sequence[str], surveys: Sequence[str]) -> None:
     """Raise the first FinkError among: jobs, surveys, science modules and their parameters, Java, Kafka, HBase."""
     plans = [plan(name) for name in jobs]
+    reads = False  # HBase, for the inputs history.…
     for survey in surveys:
         load_survey(settings.schemas_path, survey)
         if any("science" in one.steps for one in plans):
-            steps.science_chain(settings, survey)
+            chain = steps.science_chain(settings, survey)
+            reads |= bool(chain.history and chain.earlier)
     jars.java()
     if any(one.source == "kafka" for one in plans):
         kafka.topics(settings, "input")
     if any("topics" in one.sinks for one in plans) and settings.kafka.output_servers:
         kafka.topics(settings, "output")
-    if any("hbase" in one.sinks for one in plans):
+    if reads or any("hbase" in one.sinks for one in plans):
         hbase.connect(settings).close()

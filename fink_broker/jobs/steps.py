@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from fink_broker.survey import Survey
+from fink_broker.survey import Survey, load_survey
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 def science_chain(settings: "Settings", survey: str) -> "Chain":
     """The enabled science modules of a survey, in their order."""
+    from fink_broker.earlier import Earlier
     from fink_broker.science import Chain, Registry
 
     science = settings.science
@@ -22,7 +23,9 @@ def science_chain(settings: "Settings", survey: str) -> "Chain":
     if "xmatch" in science.modules:
         params.setdefault("xmatch", {}).setdefault("folder", str(settings.catalogs_path))
     registry = Registry.load(settings.modules_path)
-    return Chain(registry, science.modules, params, survey, science.budget_seconds, science.on_failure)
+    site = load_survey(settings.schemas_path, survey)
+    earlier = Earlier(settings, survey, site.longitude_deg) if science.history_alerts else None
+    return Chain(registry, science.modules, params, survey, science.budget_seconds, science.on_failure, earlier)
 
 
 def enrich(frame: "DataFrame", chain: "Chain", survey: Survey) -> "DataFrame":

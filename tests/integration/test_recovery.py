@@ -48,7 +48,12 @@ class Broker:
     packets: list[Packet] = field(default_factory=list)
 
     def send(self, number: int, seed: int, bad: int = 0) -> None:
-        new = [*make_packets(["ztf"], self.settings.schemas_path, number, seed), *(Packet("ztf", b"not an alert") for _ in range(bad))]
+        self.send_packets([*self.made(number, seed), *(Packet("ztf", b"not an alert") for _ in range(bad))])
+
+    def made(self, number: int, seed: int) -> list[Packet]:
+        return list(make_packets(["ztf"], self.settings.schemas_path, number, seed))
+
+    def send_packets(self, new: list[Packet]) -> None:
         self.packets += new
         send(self.settings, new, into=self.sent)
 

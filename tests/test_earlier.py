@@ -1,0 +1,83 @@
+"""Points of earlier nights from HBase, on tables in memory that are filed by the documented layout."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from fink_broker import hbase, past, sky
+from fink_broker.earlier import Earlier
+from fink_broker.science import Chain, Registry
+from fink_broker.settings import Settings, load
+from tests.memory_hbase import Memory
+from tests.stored_alerts import curve, stored
+
+LONGITUDE = -116.86
+MODULE = '''
+import pandas as pd
+from fink_broker.science import ScienceModule
+
+class Times(ScienceModule):
+    """First and number of the times of the history."""
+    name = "times"
+    version = "1.0"
+    inputs = ("history.mjd",)
+    outputs = {"first": "double", "n": "int"}
+
+    def process(self, alerts):
+        return pd.DataFrame({"first": [t.min() for t in alerts["history.mjd"]], "n": [len(t) for t in alerts["history.mjd"]]}, index=alerts.index)
+'''
+
+
+@pytest.fixture
+def memory(monkeypatch: pytest.MonkeyPatch) -> Memory:
+    memory = Memory()
+    monkeypatch.setattr(hbase, "connect", lambda settings: memory)
+    return memory
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    (tmp_path / "times.py").write_text(MODULE)
+    return load(options={"hbase": {"host": "memory", "prefix": f"fink_{tmp_path.name}"}})
+
+
+def row(mjd: float, mjds: list[float], object_id: str | None = "ZTF23aaaaaaa") -> dict[str, Any]:
+    """An alert as modules get it."""
+    points: dict[str, Any] = {f"lightcurve.{name}": [1.0] * len(mjds) for name in past.FIELDS}
+    points |= {"lightcurve.mjd": mjds, "lightcurve.band": ["r"] * len(mjds), "lightcurve.kind": ["detection"] * len(mjds)}
+    return {"object_id": object_id, "mjd": mjd, "night": int(sky.night(mjd, LONGITUDE)[0]), **points}
+
+
+def test_only_earlier_nights_count_whatever_is_stored_or_in_the_batch(
+    memory: Memory, settings: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(Memory, "table", lambda self, name: _table(self, name))
+    for number in (0, 4, 8):
+        memory.file(one := stored(number, mjd=60000.3 + number), curve(one, days=3))
+    chain = Chain(Registry.load(tmp_path), ["times"], {}, "ztf", earlier=Earlier(settings, "ztf", LONGITUDE))
+    now = row(60009.40, [60008.3, 60009.40])
+
+    def run(*rows: dict[str, Any]) -> list[tuple[float, int]]:
+        found = chain.run(pd.DataFrame(rows), pd.DataFrame({"times": [True] * len(rows)}))
+        return list(zip(found["times.first"].astype(float), found["times.n"].astype(int), strict=True))
+
+    alone = run(now)
+    assert alone == [(59997.3, 14)]
+    memory.file(one := stored(9, mjd=60009.30), curve(one, days=3))  # of the same night, written meanwhile
+    assert run(now) == alone
+    assert run(row(60009.30, [60009.30]), now)[1] == alone[0]  # of the same night, in the same batch
+    assert run(now, row(60010.3, [60010.3]))[1][1] == 15  # the night after sees all of it, the one in the batch too
+    assert run(row(60009.4, [60009.4], object_id=None)) == [(60009.4, 1)]
+    few = load(options={"hbase": {"host": "memory", "prefix": f"fink_{tmp_path.name}"}, "science": {"history_alerts": 1}})
+    chain.earlier = Earlier(few, "ztf", LONGITUDE)
+    assert run(now) == [(60005.3, 6)]
+
+
+def _table(memory: Memory, name: str) -> Any:
+    from tests.memory_hbase import Table
+
+    return Table(memory, name.rpartition("_")[2])
