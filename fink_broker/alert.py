@@ -157,7 +157,7 @@ class Decoder:
 
         frame = located.withColumn("packet", self._packet(versions, self.lean or self.union, "version"))
         frame = frame.withColumn("exact", self._exact(versions) if no_id == AGAIN else F.lit(True))
-        return self._derive(frame.withColumn("content", F.xxhash64("body")), no_id, no_packet, bool(self.lean))
+        return self._derive(frame.withColumn("content", F.expr(_CONTENT)), no_id, no_packet, bool(self.lean))
 
     def _packet(self, versions: Sequence[str], reader: str, version: str) -> Any:
         """The column of bodies decoded into a reader's schema, each by its own writer's."""
@@ -276,6 +276,8 @@ _NEUTRAL_OUT = ("alert_id", "object_id", "ss_object_id", "ra", "dec", "mjd", "ni
                 "neighbour_distance_arcsec", "neighbour_star_score", "public")  # fmt: skip
 
 
+# Tells packets of one alert id apart. The processor has an instruction for crc32; xxhash64 took a tenth of the job's time.
+_CONTENT = "shiftleft(cast(length(body) as bigint), 32) | crc32(body)"
 _NO_HEAD = "when false then named_struct('version', '', 'at', 0)"
 
 

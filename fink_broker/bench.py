@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import shutil
 import statistics
 import threading
 import time
@@ -20,20 +21,20 @@ from fink_broker.errors import StoreError
 from fink_broker.filters import load_filters, topic_name
 from fink_broker.ledger import Entry, Ledger
 from fink_broker.services import stack
-from fink_broker.settings import Settings
+from fink_broker.settings import Settings, data_folder
 from fink_broker.simulate import Sent, make_packets, send
 
 TICKS = os.sysconf("SC_CLK_TCK")
-# Different cuts of several kinds; the numbers vary from filter to filter.
+# Cuts of several kinds for more filters than are shipped, each narrow; the numbers vary from filter to filter.
 CUTS = (
-    "mag < {a:.2f} and snr > {b:.1f}",
-    "features.amplitude > {c:.3f} and n_detections > {n}",
-    "magnitude_rate.g > {c:.3f} or magnitude_rate.r > {c:.3f}",
-    "ra between {d:.1f} and {e:.1f} and dec > {f:.1f}",
-    "neighbour_distance_arcsec > {b:.1f} and neighbour_star_score < {g:.2f}",
-    "size(filter(lightcurve.mag, x -> x < {a:.2f})) > {n}",
-    "reliability > {g:.2f} and band in ('g', 'r') and mjd - first_mjd < {h}",
-    "ss_object_id is not null and ss_distance_arcsec < {b:.1f}",
+    "mag between {a:.2f} and {a:.2f} + 0.2 and snr > {b:.1f}",
+    "features.amplitude_r > {c:.3f} and n_detections between {n} and {n} + 2",
+    "magnitude_rate.rate_g between {c:.3f} and {c:.3f} + 0.1 or magnitude_rate.rate_r between {c:.3f} and {c:.3f} + 0.1",
+    "ra between {d:.1f} and {d:.1f} + 8 and dec > {f:.1f}",
+    "neighbour_distance_arcsec between {b:.1f} and {b:.1f} + 0.3 and neighbour_star_score < {g:.2f}",
+    "size(filter(lightcurve.mag, x -> x < {a:.2f})) > 2 * {n}",
+    "reliability > 0.6 and band = 'r' and mjd - first_mjd between {h} and {h} + 2",
+    "ss_object_id is not null and ss_distance_arcsec between {c:.2f} and {c:.2f} + 0.2",
 )
 
 
@@ -71,13 +72,16 @@ def machine() -> dict[str, Any]:
     return {"cpu": model, "cores": os.cpu_count(), "memory_gib": round(memory, 1), "load": [round(one, 2) for one in os.getloadavg()]}
 
 
-def write_filters(folder: Path, number: int) -> Path:
-    """So many different filters, all valid for any survey."""
+def write_filters(folder: Path, number: int, survey: str) -> Path:
+    """So many different filters of a survey: those that are shipped, and then narrow cuts; none passes more than a filter may."""
     folder.mkdir(parents=True, exist_ok=True)
-    for place in range(number):
-        step = place / max(number, 1)
-        cut = CUTS[place % len(CUTS)].format(a=17 + 3 * step, b=1 + 20 * step, c=0.05 + step, d=300 * step, e=300 * step + 40, f=-30 + 60 * step,
-                                            g=0.3 + 0.6 * step, h=int(5 + 60 * step), n=int(2 + 10 * step))  # fmt: skip
+    shipped = load_filters(data_folder("conf") / "filters", survey)[:number]
+    for rule in shipped:
+        shutil.copy(data_folder("conf") / "filters" / f"{rule.name}.toml", folder)
+    for place in range(number - len(shipped)):
+        step = place / max(number - len(shipped), 1)
+        cut = CUTS[place % len(CUTS)].format(a=15 + 5 * step, b=1 + 20 * step, c=0.05 + step, d=350 * step, f=-30 + 60 * step, g=0.3 + 0.6 * step,
+                                            h=int(5 + 60 * step), n=int(2 + 10 * step))  # fmt: skip
         (folder / f"bench_{place:03d}.toml").write_text(f'summary = "bench {place}"\nwhere = "{cut}"\nmax_rate = 1.0\n')
     return folder
 

@@ -4,15 +4,25 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fink_broker import bench, hbase
-from fink_broker.filters import load_filters
+from fink_broker.cli.filter import _empty_rows
+from fink_broker.filters import check, load_filters
+from fink_broker.settings import Settings
+from fink_broker.survey import load_survey
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
 
 
-def test_filters_are_valid_and_all_different(tmp_path: Path) -> None:
-    rules = load_filters(bench.write_filters(tmp_path, 40), "ztf")
-    assert len(rules) == 40
-    assert len({rule.where for rule in rules}) == 40
+def test_filters_are_all_different_and_can_run(tmp_path: Path, spark: SparkSession, settings: Settings) -> None:
+    rules = load_filters(bench.write_filters(tmp_path, 60, "ztf"), "ztf")
+    assert len(rules) == 60
+    assert len({rule.where for rule in rules}) == 60
+    rows = _empty_rows(spark, settings, survey := load_survey(settings.schemas_path, "ztf"))
+    for rule in rules:
+        check(rows, rule, survey)
 
 
 def test_copies_of_rows_have_the_keys_that_readers_look_for() -> None:

@@ -31,7 +31,7 @@ def bench(
     from fink_broker.demo import write_json
 
     home = Path(tempfile.mkdtemp(prefix="fink-bench-"))
-    folder = benchmark.write_filters(home / "filters", filters)
+    folder = benchmark.write_filters(home / "filters", filters, survey)
     settings = with_options(settings_from(context), broker={"home": str(home)}, filters={"path": str(folder)})
     os.environ["FINK_FILTERS__PATH"] = str(folder)  # for the jobs, which are processes of their own
     run = benchmark.Run(settings, survey, filters, lambda text: typer.echo(text, err=True))

@@ -54,11 +54,11 @@ class FanOut(Job):
         earlier = self.attempts.read(batch.number) if batch.first and self.filters else None
         rules = self._rules(earlier)
         with batch.timed("science"):
-            frame = self._add(self.rows(records), rules).persist()
+            frame = computed(self._add(self.rows(records), rules))
             parts, facts = [(frame, [*self.decoder.fast])], self._facts(frame)
             if (facts["reason"] == AGAIN).any():
                 again, located = self.decoder.decode_again(frame.where(f"reason = '{AGAIN}'"))
-                again = self._add(again, rules).persist()
+                again = computed(self._add(again, rules))
                 parts.append((again, self.decoder.met))
                 facts = _concat([facts[facts["reason"] != AGAIN], self._facts(again)])
                 located.unpersist()
@@ -71,7 +71,7 @@ class FanOut(Job):
                 self._sinks(alerts, good, batch, rules, earlier)
         finally:
             for part, _ in parts:
-                part.unpersist()
+                forget(part)
         return {**self.counts(facts, good, batch), "by_night": self._by_night(good)}
 
     def blame(self, records: DataFrame, again: bool) -> bool:
@@ -212,6 +212,16 @@ class Alerts:
         """Some of them, with the complete packet."""
         first, *rest = [self.decoder.whole(choose(part), versions) for part, versions in self.parts]
         return reduce(lambda one, other: one.unionByName(other), rest, first)
+
+
+def computed(frame: DataFrame) -> DataFrame:
+    """The frame as rows in memory, filled when they are first read: to Spark's planner a leaf, while a cached frame is planned and compared whole each time."""
+    return frame.localCheckpoint(eager=False)
+
+
+def forget(rows: DataFrame) -> None:
+    """Free the memory of `computed` rows."""
+    rows._jdf.queryExecution().logical().rdd().unpersist(False)
 
 
 def _places(facts: pd.DataFrame) -> list[kafka.Origin]:
