@@ -37,8 +37,9 @@ def context(rng: np.random.Generator, model: Sky, seen: Observed, thing: Ints, p
     number = len(thing)
     snr = np.abs(seen.flux[point]) / seen.err[point]
     scatter = np.hypot(0.05, 0.7 * seen.seeing[point] / np.maximum(snr, 1)) / 3600
-    dec = things.dec[thing] + rng.normal(0, 1, number) * scatter
-    ra = (things.ra[thing] + rng.normal(0, 1, number) * scatter / np.cos(np.radians(dec))) % 360
+    ra, dec = place(seen, thing, seen.mjd[point])
+    dec = dec + rng.normal(0, 1, number) * scatter
+    ra = (ra + rng.normal(0, 1, number) * scatter / np.cos(np.radians(dec))) % 360
     first, seen_before = _past(rng, model, seen, thing, point)
     names = np.full(number, None, object)
     distance = np.full(number, np.nan)
@@ -57,6 +58,17 @@ def context(rng: np.random.Generator, model: Sky, seen: Observed, thing: Ints, p
     if site.name != "ztf":
         near = np.full(number, np.nan), np.full(number, np.nan)
     return Context(ra, dec, names, distance, reliability, _quality(rng, site.name, good, reliability), first, seen_before, *near)
+
+
+def place(seen: Observed, thing: Ints, mjd: Floats) -> tuple[Floats, Floats]:
+    """True right ascension and declination [deg] of things at times."""
+    things = seen.things
+    ra, dec = things.ra[thing], things.dec[thing]
+    if seen.kind.moving:
+        days = mjd - things.truth["peak_mjd"][thing]
+        dec = np.clip(dec + things.truth["north"][thing] * days, -90, 90)
+        ra = (ra + things.truth["east"][thing] * days / np.maximum(np.cos(np.radians(dec)), 0.02)) % 360
+    return ra, dec
 
 
 def _past(rng: np.random.Generator, model: Sky, seen: Observed, thing: Ints, point: Ints) -> tuple[Floats, Ints]:

@@ -55,7 +55,7 @@ ZTF = Observatory(
     name="ztf", bands=("g", "r", "i"), sncosmo_bands=("ztfg", "ztfr", "ztfi"), wavelength=(4814.0, 6422.0, 7883.0), width=(1230.0, 1490.0, 1470.0),
     extinction=(3.303, 2.285, 1.698), depth=(20.75, 20.55, 19.95), depth_scatter=0.3, moonlight=(0.75, 0.45, 0.25), zero_electrons=(28.2, 28.15, 27.5),
     floor=0.02, brightest=12.5, latitude_deg=33.36, longitude_deg=-116.863, dec_range=(-29.0, 88.0), field_deg=7.0, history_days=30.0, pixel_arcsec=1.01,
-    seeing_arcsec=2.0, deepest_redshift=0.32, clear_share=0.7, settle_days=31.0, span_days=130.0,
+    seeing_arcsec=2.0, deepest_redshift=0.32, clear_share=0.62, settle_days=31.0, span_days=130.0,
 )  # fmt: skip
 # Ivezic et al. 2019 (ApJ 873, 111) for zero points and bands; depths as in the alerts of March 2026, about a magnitude short of the survey's aim.
 LSST = Observatory(
