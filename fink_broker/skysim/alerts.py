@@ -12,10 +12,11 @@ import numpy as np
 from fink_broker import sky
 from fink_broker.errors import ConfigError
 from fink_broker.settings import data_folder
-from fink_broker.skysim.context import SURVEY_YEARS, place
+from fink_broker.skysim.context import SURVEY_YEARS, place, real_bogus
 from fink_broker.skysim.observation import BLOCK, START_MJD, Observed, Sky
 from fink_broker.skysim.packets import PACKERS, SkyThing
 from fink_broker.skysim.scenes import scene
+from fink_broker.skysim.shapes import BELLS
 from fink_broker.survey import load_survey
 from fink_broker.testing import MadeAlert, newest
 
@@ -126,7 +127,7 @@ class Campaign:
         dec = dec + rng.normal(0, 1, number) * scatter
         ra = (ra + rng.normal(0, 1, number) * scatter / np.maximum(np.cos(np.radians(dec)), 0.02)) % 360
         good = kind.name != "bogus"
-        score = rng.normal(3.2 + 1.3 * np.log2(np.maximum(snr, 5) / 5), 2.4) if good else rng.normal(-2.6, 2.6, number)
+        scores = real_bogus(rng, site, good, snr, things.template[thing])
         age, more = self._past(rng, model, seen, thing)
         truth: dict[str, Any] = {"kind": kind.name, "label": kind.label, "models": model.models, "ebv": float(things.ebv[thing])}
         truth |= {name: float(values[thing]) for name, values in things.truth.items()}
@@ -141,7 +142,9 @@ class Campaign:
             template_flux=float(template[site.bands.index("r")]), dice=rng.random((number, 10)).tolist(), luck=rng.random(12).tolist(),
             known=bool(things.known is not None and things.known[thing] > 0.5), speed_deg_per_day=truth.get("speed_deg_per_day", 0.0), truth=truth,
             first_visit=low, places=list(zip(ra.tolist(), dec.tolist(), strict=True)), forced=seen.forced[cut].tolist(), seeing=seen.seeing[cut].tolist(),
-            scores=(1 / (1 + np.exp(-score))).tolist(), template=template.tolist(), near=(float(things.near_arcsec[thing]), float(things.near_star[thing]),
+            scores=scores.tolist(), 
+            bells=rng.standard_normal((number, BELLS)).tolist(), template=template.tolist(),
+            near=(float(things.near_arcsec[thing]), float(things.near_star[thing]),
             float(things.near_mag[thing])), age_days=age, seen_before=more, scene=scene(rng, site, kind.name, things, thing), site=site,
             chance_asteroid=self._chance(rng, site.name, float(things.ra[thing]), float(things.dec[thing])),
         )  # fmt: skip

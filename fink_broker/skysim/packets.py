@@ -10,6 +10,7 @@ import numpy as np
 
 from fink_broker.skysim.asteroids import earth, heliocentric, moving
 from fink_broker.skysim.observatory import ZTF, Observatory
+from fink_broker.skysim.shapes import shapes
 from fink_broker.skysim.stamps import Scene, as_fits, stamps
 from fink_broker.testing.elasticc import Elasticc
 from fink_broker.testing.encoder import Kept
@@ -30,6 +31,7 @@ class SkyThing(MadeObject):
     forced: list[float] = field(default_factory=list)
     seeing: list[float] = field(default_factory=list)  # [arcsec]
     scores: list[float] = field(default_factory=list)  # real-bogus
+    bells: list[list[float]] = field(default_factory=list)  # independent normal numbers of each visit
     template: list[float] = field(default_factory=list)  # [nJy] by band
     near: tuple[float, float, float] = (0.0, 0.0, 0.0)  # nearest catalogued source: distance [arcsec], star score, magnitude
     age_days: float = 0.0
@@ -90,32 +92,18 @@ class SkyZtf(Ztf):
     def _candidate(self, thing: MadeObject, epoch: int) -> dict[str, Any]:
         assert isinstance(thing, SkyThing)
         values = super()._candidate(thing, epoch)
-        dice, score, snr = thing.dice[epoch], thing.scores[epoch], values["scorr"]
-        good, normal = thing.kind != "bogus", _bell(dice)
-        under = thing.under(epoch)
-        distance, star, near_mag = thing.near
-        trail = thing.scene.trail_pixels
-        fwhm = thing.seeing[epoch] / 1.01 * float(np.exp(0.3 * normal[0] + (0.0 if good else 0.5 * normal[3])))
-        elongated = 0.01 + 0.075 * dice[2] ** 1.5 * 2 * (1.0 if good else 1.8) + 0.03 * abs(normal[1]) + 0.1 * min(trail, 10)
-        offset = (0.02 + 0.13 * normal[2]) * (1.0 if good else 1.6)
-        mag, mag_err = values["magpsf"], values["sigmapsf"]
-        fwhm = min(max(fwhm, 1.05), 7.0)
-        rb = min(max(0.42 + 0.42 * score + 0.12 * normal[4], 0.02), 0.999)
+        dice, bell, score = thing.dice[epoch], thing.bells[epoch], thing.scores[epoch]
+        good, under, (distance, star, near_mag) = thing.kind != "bogus", thing.under(epoch), thing.near
+        values |= shapes(values["magpsf"], values["sigmapsf"], values["scorr"], thing.seeing[epoch], good, thing.scene.trail_pixels, bell)
         before = [*thing.seen(epoch), epoch]
-        started = values["jd"] - (thing.mjd[epoch] - thing.mjd[before[0]]) - thing.age_days
         values |= {
-            "drb": score, "rb": rb, "fwhm": fwhm, "elong": 1 + elongated, "aimage": fwhm / 3.1, "bimage": fwhm / 3.1 / (1 + elongated), "magdiff": offset,
-            "aimagerat": 0.32 * float(np.exp(0.2 * normal[1])), "bimagerat": 0.3 * float(np.exp(0.2 * normal[3])),
-            "magap": mag + offset, "magapbig": mag + offset - 0.03, "sigmagap": mag_err * 1.1, "sigmagapbig": mag_err * 1.45,
-            "classtar": 1 - 0.25 * dice[1] ** 4, "nneg": min(int(8 * dice[5] ** 1.6 * (1.0 if good else 1.5)), 13),
-            "nbad": 0 if good or dice[6] < 0.85 else int(dice[6] * 4),
-            "chipsf": float((1 + (snr / 9) ** 1.5) * np.exp(0.7 * normal[0])), "sumrat": 1 - (0.12 if good else 0.3) * dice[7] ** 3,
-            "seeratio": min(2.0, 0.9 * float(np.exp(0.4 * normal[1]))), "sky": 0.35 * normal[2], "ndethist": len(before) + thing.seen_before,
-            "ncovhist": 40 + epoch + thing.seen_before + int(thing.luck[2] * 2400), "jdstarthist": started, "ranr": thing.ra, "decnr": thing.dec,
-            "distnr": distance / 1.01 * float(np.exp(0.15 * normal[4])),
-            "magnr": float(31.4 - 2.5 * np.log10(under)) if under > 0 and distance < 2.5 else near_mag, "sigmagnr": 0.02 + 0.04 * dice[3],
-            "chinr": float(np.exp(0.35 * normal[1] - 0.2)), "sharpnr": 0.03 * normal[3],
-            "neargaia": distance if star > 0.5 and near_mag < 20.8 else 4 + 45 * thing.luck[3], 
+            "drb": score, "rb": min(max(0.42 + 0.42 * score + 0.12 * bell[5], 0.02), 0.999), "nbad": 0 if good or dice[6] < 0.85 else int(dice[6] * 4),
+            "ndethist": len(before) + thing.seen_before,
+            "ncovhist": max(epoch + 40 + int(thing.seen_before * 1.2), 350 + int(thing.luck[2] ** 1.3 * 2400)),
+            "jdstarthist": values["jd"] - (thing.mjd[epoch] - thing.mjd[before[0]]) - thing.age_days, "ranr": thing.ra, "decnr": thing.dec,
+            "distnr": distance / 1.01 * float(np.exp(0.15 * bell[4])), "sigmagnr": 0.02 + 0.04 * dice[3],
+            "magnr": float(31.4 - 2.5 * np.log10(under)) if under > 0 and distance < 2.5 else near_mag,
+            "neargaia": distance if star > 0.5 and near_mag < 20.8 else 4 + 45 * thing.luck[3],
             "maggaia": near_mag if near_mag < 20.8 else 15 + 5 * thing.luck[1],
         }  # fmt: skip
         return values
@@ -132,7 +120,7 @@ class SkyZtf(Ztf):
         assert isinstance(thing, SkyThing)
         known = super()._solar_system(thing, epoch, mag)
         if known["ssnamenr"] != "null":
-            return known | {"ssdistnr": float(round(0.7 * thing.dice[epoch][5]))}
+            return known | {"ssdistnr": float(round(0.55 * thing.dice[epoch][5]))}
         if thing.chance_asteroid >= 0 and not thing.moving:
             return {"ssdistnr": float(round(thing.chance_asteroid)), "ssmagnr": 18 + 3 * thing.luck[4], "ssnamenr": str(1000 + thing.number % 700_000)}
         return known
@@ -174,11 +162,11 @@ class SkyLsst(Lsst):
     def _source(self, thing: MadeObject, epoch: int) -> dict[str, Any]:
         assert isinstance(thing, SkyThing)
         values = super()._source(thing, epoch)
-        dice, score, snr, under, normal = thing.dice[epoch], thing.scores[epoch], values["snr"], thing.under(epoch), _bell(thing.dice[epoch])
+        dice, score, snr, under, normal = thing.dice[epoch], thing.scores[epoch], values["snr"], thing.under(epoch), thing.bells[epoch]
         good = thing.kind != "bogus"
         width = (thing.seeing[epoch] / 2.355) ** 2  # [arcsec2]
         trail = thing.scene.trail_pixels * thing.site.pixel_arcsec
-        error = float(np.hypot(0.02, 0.4 * thing.seeing[epoch] / max(snr, 1))) / 3600
+        error = float(np.hypot(0.006, 0.25 * thing.seeing[epoch] / max(snr, 1))) / 3600
         values |= {
             "scienceFlux": thing.flux[epoch] + under, "templateFlux": under + 20 * normal[1], "templateFluxErr": 6 + 0.0004 * under, "reliability": score,
             "raErr": error, "decErr": error, "ixxPSF": width, "iyyPSF": width, "ixx": width * (1 + 0.1 * normal[0]), "iyy": width * (1 + 0.1 * normal[2]),
@@ -241,15 +229,10 @@ class SkyElasticc(Elasticc):
 PACKERS: dict[str, type[Packer]] = {"ztf": SkyZtf, "lsst": SkyLsst, "elasticc": SkyElasticc}
 
 
-def _bell(dice: list[float]) -> list[float]:
-    """Five numbers about normally distributed, from uniform ones."""
-    return [3.4 * (dice[place] + dice[place + 5] - 1) * 0.72 for place in range(5)]
-
-
 def _zero_point(visit: dict[str, Any]) -> float:
     """Zero point of an exposure [mag]: much the same, now and then lower in thin clouds."""
     part = visit["pid"] * 2654435761 % 1000 / 1000
-    return float(26.28 - 0.12 * part - 0.6 * part**12)
+    return float(26.38 - 0.22 * part - 0.6 * part**12)
 
 
 def sky_name(seed: int, number: int) -> str:

@@ -32,15 +32,16 @@ class Scene:
 
 
 def psf(size: int, fwhm: float, x: float = 0.0, y: float = 0.0) -> Image:
-    """A Moffat profile of index 3 and unit light (Trujillo et al. 2001, MNRAS 328, 977)."""
+    """A Moffat profile of index 4 and unit light (Trujillo et al. 2001, MNRAS 328, 977)."""
     axis: Floats = np.arange(size, dtype=float) - (size - 1) / 2
     return _moffat(axis - x, axis - y, fwhm)
 
 
 def _moffat(x: Floats, y: Floats, fwhm: float) -> Image:
-    alpha2 = (fwhm / 2) ** 2 / (2 ** (1 / 3.0) - 1)
+    alpha2 = (fwhm / 2) ** 2 / (2 ** (1 / 4.0) - 1)
     inner = 1 + (x[None, :] ** 2 + y[:, None] ** 2) / alpha2
-    found: Image = (2 / (np.pi * alpha2) / (inner * inner * inner)).astype(np.float32)
+    inner *= inner
+    found: Image = (3 / (np.pi * alpha2) / (inner * inner)).astype(np.float32)
     return found
 
 
@@ -101,27 +102,34 @@ def stamps(
 ) -> tuple[list[Image], list[Image], Image]:
     """Science, template and difference of one detection, their variances, and the PSF; counts for ZTF, nJy for LSST."""
     ztf = site.name == "ztf"
-    fwhm = max(seeing_arcsec / site.pixel_arcsec, 1.2)
-    key = (band, round(fwhm * 5))
+    fwhm = max((1.25 if ztf else 1.0) * seeing_arcsec / site.pixel_arcsec, 1.2)  # ZTF's is that of the difference, smoothed once more
+    key = (band, round(fwhm * 3))
     steady = scene.images.get(key)
     if steady is None:
-        steady = scene.images[key] = _steady(scene, round(fwhm * 5) / 5)
+        steady = scene.images[key] = _steady(scene, round(fwhm * 3) / 3)
     change = _change(scene, flux, fwhm, rng)
     unit = float(nanojansky(ZERO_POINT_ZTF)) if ztf else 1.0  # [nJy] of one unit of the image
     effective = 2.27 * fwhm**2  # pixels that share the noise of a point source
-    dark = float(nanojansky(depth)) / 5 / unit / np.sqrt(effective) / (2.2 if ztf else 1.6)
+    dark = float(nanojansky(depth)) / 5 / unit / np.sqrt(effective) / (2.45 if ztf else 1.25)
     per_unit = 1 / GAIN_ZTF if ztf else float(nanojansky(site.zero_electrons[band]))
-    sky = (dark**2 * GAIN_ZTF if ztf else 0.0) + 0.0
+    sky = dark**2 * GAIN_ZTF * float(rng.uniform(0.35, 0.9)) if ztf else 0.0
     template = steady / np.float32(unit)
     variance = np.float32(dark**2) + np.maximum(template + change / np.float32(unit), 0) * np.float32(per_unit)
-    template_variance = np.float32((dark * 0.22) ** 2) + np.maximum(template, 0) * np.float32(per_unit * 0.06)
+    template_variance = np.float32((dark * 0.2 * np.exp(rng.normal(0, 0.35))) ** 2) + np.maximum(template, 0) * np.float32(per_unit * 0.04)
     size = scene.size
-    noise = rng.standard_normal((2, size, size), dtype=np.float32)
-    template_noise = noise[1] * np.sqrt(template_variance)
+    noise = rng.standard_normal((3, size, size), dtype=np.float32)
+    # neighbouring pixels of a co-added template share noise; those of one exposure do not
+    coarse = noise[1] + np.float32(0.28) * (np.roll(noise[1], 1, axis=0) + np.roll(noise[1], 1, axis=1))
+    template_noise = coarse * np.float32(0.93) * np.sqrt(template_variance)
     # residuals of a subtraction go with the light that was subtracted: its PSF is never quite the other's
-    rough = np.float32(rng.normal(0, 0.012)) * template * (rng.standard_normal((size, size), dtype=np.float32) * np.float32(0.6) + np.float32(0.4))
-    difference = change / np.float32(unit) + noise[0] * np.sqrt(variance) + rough - template_noise * np.float32(0.3)
-    reference = template + template_noise + np.float32(sky)
+    rough = np.float32(rng.normal(0, 0.012)) * template * (noise[2] * np.float32(0.6) + np.float32(0.4))
+    difference = (
+        change / np.float32(unit) + noise[0] * np.sqrt(variance) + rough + np.float32(rng.normal(0, 0.15) * dark * 0.1) - template_noise * np.float32(0.3)
+    )
+    if not ztf:  # the background is taken off, though not wholly
+        difference += np.float32(rng.normal(0.17, 0.12) * dark)
+        sky = 0.35 * dark
+    reference = template + template_noise + np.float32(sky if ztf else 0.1 * dark)
     science = template + np.float32(sky) + difference + template_noise * np.float32(0.3)
     images = [science, reference, difference]
     if scene.edge:
@@ -148,10 +156,12 @@ def _gzip(value: bytes) -> bytes:
 
 def neighbours(rng: np.random.Generator, size: int, pixel_arcsec: float, density: float) -> list[tuple[float, float, float, float]]:
     """Unrelated stars and galaxies in a cutout; `density` of catalogued sources an arcsec^2."""
-    number = min(int(rng.poisson(density * 1.3 * (size * pixel_arcsec) ** 2)), 60)
+    number = min(int(rng.poisson(density * 0.9 * (size * pixel_arcsec) ** 2)), 60)
     half = size / 2
     x, y = rng.uniform(-half, half, (2, number))
-    mag = 21.8 - rng.gamma(1.2, 1.1, number)
+    mag = 23.3 - rng.gamma(1.5, 1.2, number)
+    seen = mag < (22.5 if pixel_arcsec > 0.5 else 99)  # fainter ones drown
+    x, y, mag, number = x[seen], y[seen], mag[seen], int(seen.sum())
     flux = nanojansky(mag)
     radius = np.where(rng.random(number) < 0.5, 0.0, rng.uniform(0.5, 1.5, number) / pixel_arcsec)
     return [(float(a), float(b), float(c), float(d)) for a, b, c, d in zip(x, y, flux, radius, strict=True)]

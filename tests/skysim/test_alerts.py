@@ -53,7 +53,8 @@ def test_an_objects_alerts_tell_the_same_history(made: list[MadeAlert]) -> None:
     name, time = lists[made[0].survey]
     objects: defaultdict[str, list[MadeAlert]] = defaultdict(list)
     for one in made:
-        objects[one.object_id].append(one)
+        if one.truth["label"] != "asteroid":  # whose alerts know nothing of each other
+            objects[one.object_id].append(one)
     again = 0
     for alerts in objects.values():
         for early, late in zip(alerts, alerts[1:], strict=False):
