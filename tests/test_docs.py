@@ -23,8 +23,8 @@ LAYERS = [
     {"sky", "survey", "schema", "framing", "lean", "alert"},
     {"past", "science_module", "science", "adapter", "catalog", "catalog_import", "curve", "isolation", "model", "sample", "filters", "filter_function"},
     {"lake", "kafka", "message", "hbase", "history", "ledger", "retention", "merge", "checkpoint"},
-    {"services", "jobs", "testing", "skysim"},
-    {"conversion", "spool", "replay", "simulate", "client", "balance", "contract", "audit", "compact"},
+    {"services", "jobs", "testing"},
+    {"conversion", "spool", "replay", "skysim", "simulate", "client", "balance", "contract", "audit", "compact"},
     {"web", "demo", "bench"},
     {"cli"},
 ]
