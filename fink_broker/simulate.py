@@ -126,8 +126,15 @@ def make_sky_packets(surveys: Sequence[str], schemas: Path, campaign: Mapping[st
     streams = {one.survey: one.alerts() for one in planned}
 
     def written(table: TruthTable) -> Iterator[Packet]:
-        with table:
-            yield from _turns(streams, about, table.add)
+        with table:  # which is whole before the last packet goes out: whoever takes so many and no more never comes back
+            packets = _turns(streams, about, table.add)
+            held = next(packets, None)
+            for packet in packets:
+                if held:
+                    yield held
+                held = packet
+        if held:
+            yield held
 
     return written(TruthTable(truth)) if truth else _turns(streams, about)
 
@@ -209,7 +216,7 @@ class _Sender:
         ended, shown = "all sent", []
         try:
             if self.rhythm.per_observation is None:
-                shown = self._group(packets, time.monotonic())
+                shown = self._group(packets)
             else:
                 self._observe(packets, begin, self.rhythm.per_observation)
         except KeyboardInterrupt:
@@ -234,7 +241,7 @@ class _Sender:
                 event = {"event": "observation starts", "observation": done + 1, "offset_seconds": round(time.time() - begin, 3), "alerts": len(group)}
                 late = time.time() - first - done * interval
                 self.tell(event | ({"late_seconds": round(late, 3)} if interval and late > 0.1 * interval else {}))
-                shown = self._group(group, time.monotonic())
+                shown = self._group(group)
                 text = f" ({shown[0]} to {shown[-1]})" if shown else ""
                 self.tell(
                     {
@@ -249,9 +256,10 @@ class _Sender:
             if len(group) < each:
                 return
 
-    def _group(self, packets: Iterable[Packet], start: float) -> list[Any]:
+    def _group(self, packets: Iterable[Packet]) -> list[Any]:
         """Send some packets, evenly spaced if there is a rate; gives the displayed field of the first and the last."""
         shown: list[Any] = []
+        start = time.monotonic()
         for place, packet in enumerate(packets):
             if self.rhythm.rate:
                 ahead = start + place / self.rhythm.rate - time.monotonic()
@@ -262,6 +270,8 @@ class _Sender:
                 shown = [*shown[:1], dig(packet.display, self.display)]
             self._produce(packet)
             self._check()
+            if not place:  # a topic may have been made for it, which nobody catches up with
+                start = time.monotonic()
         self.producer.poll(0)
         return shown
 
