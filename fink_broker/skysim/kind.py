@@ -101,10 +101,16 @@ def behind_dust(site: Observatory, ebv: Floats) -> Floats:
     return found
 
 
+def source_density(latitude: Floats) -> Floats:
+    """Catalogued sources an arcsec^2 at a distance from the Milky Way's plane [deg]."""
+    found: Floats = FIELD_DENSITY * (1 + 12 * np.exp(-latitude / 9))
+    return found
+
+
 def field_source(rng: np.random.Generator, ra: Floats, dec: Floats) -> tuple[Floats, Floats, Floats]:
     """The nearest of unrelated catalogued sources: distance [arcsec], star score, magnitude."""
     latitude = np.abs(sky.galactic_latitude(ra, dec))
-    density = FIELD_DENSITY * (1 + 12 * np.exp(-latitude / 9))
+    density = source_density(latitude)
     distance = np.sqrt(-np.log(rng.random(len(ra))) / np.pi / density)
     star = np.where(rng.random(len(ra)) < 0.4 + 0.5 * np.exp(-latitude / 15), 1 - 0.1 * rng.random(len(ra)) ** 3, 0.3 * rng.random(len(ra)) ** 2)
     return distance, star, np.minimum(18.5 + 2.2 * rng.gamma(2.0, 0.8, len(ra)), 23.3)
