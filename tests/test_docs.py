@@ -24,7 +24,7 @@ LAYERS = [
     {"past", "science_module", "science", "adapter", "catalog", "catalog_import", "curve", "isolation", "model", "sample", "filters", "filter_function"},
     {"lake", "kafka", "message", "hbase", "history", "ledger", "retention", "merge", "checkpoint"},
     {"services", "jobs", "testing"},
-    {"conversion", "spool", "replay", "skysim", "simulate", "client", "balance", "contract", "efficiency", "efficiency_plot", "audit", "compact"},
+    {"conversion", "spool", "replay", "skysim", "simulate", "client", "balance", "contract", "cost", "efficiency", "efficiency_plot", "audit", "compact"},
     {"web", "demo", "bench"},
     {"cli"},
 ]
