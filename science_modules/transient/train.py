@@ -81,8 +81,8 @@ def report(data: dict[str, NDArray[Any]], chances: NDArray[np.float64], train: N
 def main() -> None:
     """Simulate, train, calibrate, test on other things of the same sky, write the model and its check set."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--things", type=int, default=120_000, help="simulated objects")
-    parser.add_argument("--epochs", type=int, default=12)
+    parser.add_argument("--things", type=int, default=160_000, help="simulated objects")
+    parser.add_argument("--epochs", type=int, default=14)
     parser.add_argument("--seed", type=int, default=31)
     parser.add_argument("--cache", type=Path, help="file of the simulated arrays (.npz), made if it is not there")
     parser.add_argument("--only-simulate", action="store_true")
