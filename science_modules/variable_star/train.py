@@ -57,7 +57,7 @@ def recovered(found: Fold, truth: pd.DataFrame) -> NDArray[np.bool_]:
 def main() -> None:
     """Train, test on other things of the same sky, write the model and its check set."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--things", type=int, default=36_000, help="simulated objects")
+    parser.add_argument("--things", type=int, default=72_000, help="simulated objects")
     parser.add_argument("--seed", type=int, default=21)
     parser.add_argument("--out", type=Path, default=FOLDER)
     options = parser.parse_args()
