@@ -135,8 +135,8 @@ def decoded(settings: Settings, survey: str, number: int, columns: Sequence[str]
 
 
 def alert_rows(settings: Settings, survey: str, number: int, seed: int = 1, paths: Sequence[Path] = ()) -> DataFrame:
-    """Rows of alerts (made up, or read from `paths`) after the real decoding."""
-    from fink_broker.alert import Decoder
+    """Rows of alerts (made up, or read from `paths`, of any version) after the real decoding."""
+    from fink_broker.alert import AGAIN, Decoder
     from fink_broker.jobs.session import session
     from fink_broker.schema import SchemaLibrary
 
@@ -144,7 +144,13 @@ def alert_rows(settings: Settings, survey: str, number: int, seed: int = 1, path
     spark = session(settings, "module-check")
     rows = [(bytearray(value), survey, 0, offset) for offset, value in enumerate(_packets(settings, survey, number, seed, paths))]
     records = spark.createDataFrame(rows, "value binary, topic string, partition int, offset bigint").selectExpr("*", "timestamp_millis(0) timestamp")
-    return Decoder(about, SchemaLibrary.load(settings.schemas_path, survey)).decode(records)
+    decoder = Decoder(about, SchemaLibrary.load(settings.schemas_path, survey))
+    first = decoder.decode(records)
+    if not paths:
+        return first
+    first = first.cache()
+    again, _ = decoder.decode_again(first.where(f"reason = '{AGAIN}'"))
+    return first.where(f"reason is null or reason != '{AGAIN}'").unionByName(again).cache()
 
 
 def with_nothing(alerts: pd.DataFrame) -> pd.DataFrame:
