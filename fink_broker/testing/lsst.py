@@ -35,7 +35,7 @@ class Lsst(Packer):
         moving_id = MOVING_ID + self.seed % 1000 * 10**9 + thing.number if known else 0
         source = kept(thing, epoch, self._source) | {"diaObjectId": object_id, "ssObjectId": moving_id}
         seen = thing.seen(epoch)
-        before = thing.earlier(epoch) if seen else []
+        before = [place for place in thing.earlier(epoch) if place >= seen[0]] if seen else []  # forced photometry begins with the object
         packet = {
             **self.empty, "diaSourceId": source["diaSourceId"], "observation_reason": "science", "target_name": "lowdust", "diaSource": source,
             "prvDiaSources": [self._seen(thing, place, object_id) for place in seen] or None,

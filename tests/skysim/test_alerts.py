@@ -112,3 +112,12 @@ def test_the_truth_is_written_beside(tmp_path: Path) -> None:
     assert set(table["models"]) == {"built-in"}
     assert table.loc[table["label"] == "SN Ia", "redshift"].notna().all()
     assert all(isinstance(json.loads(text), dict) for text in table["parameters"])
+
+
+def test_forced_photometry_of_lsst_begins_with_the_object() -> None:
+    packets = [made.packet for made in Campaign("lsst", 200, 3, nights=1, mix="even").alerts()]
+    some = [packet for packet in packets if packet["prvDiaForcedSources"]]
+    assert len(some) > 20
+    for packet in some:
+        first = min(source["midpointMjdTai"] for source in packet["prvDiaSources"])
+        assert all(point["midpointMjdTai"] >= first for point in packet["prvDiaForcedSources"])
