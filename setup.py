@@ -61,6 +61,7 @@ setup(
     ],
     extras_require={
         "sky": ["sncosmo>=2.11"],  # spectra of supernovae for the simulated sky; without it built-in shapes
+        "plots": ["matplotlib>=3.8"],  # for fink efficiency and the simulated sky's comparison
         "train": ["skl2onnx>=1.17", "onnx>=1.16", "jax>=0.4.30", "sncosmo>=2.11"],  # for science_modules/*/train.py
         "dev": [
             "setuptools>=68",

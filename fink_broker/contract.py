@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -21,6 +21,9 @@ from fink_broker.errors import BrokenContract
 from fink_broker.science import Registry, ScienceModule, checked
 from fink_broker.settings import Settings
 from fink_broker.survey import load_survey, load_surveys
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
 
 TOLERANCE = 1e-6  # relative; a neural net may differ in the last digits with the size of a batch
 
@@ -122,8 +125,18 @@ def params_of(settings: Settings, name: str) -> dict[str, Any]:
 
 def decoded(settings: Settings, survey: str, number: int, columns: Sequence[str], seed: int = 1, paths: Sequence[Path] = ()) -> pd.DataFrame:
     """Columns of alerts after the real decoding, as a module gets them."""
-    from fink_broker.alert import Decoder
     from fink_broker.jobs import steps
+
+    about = load_survey(settings.schemas_path, survey)
+    frame = alert_rows(settings, survey, number, seed, paths)
+    chosen = [steps.column(name, about).alias(f"c{i}") for i, name in enumerate(columns)]
+    found = frame.select(*chosen, "reason").toPandas()  # a filter on the reason in Spark would plan for minutes
+    return found[found.pop("reason").isna()].set_axis(list(columns), axis=1).reset_index(drop=True)
+
+
+def alert_rows(settings: Settings, survey: str, number: int, seed: int = 1, paths: Sequence[Path] = ()) -> DataFrame:
+    """Rows of alerts (made up, or read from `paths`, of any version) after the real decoding."""
+    from fink_broker.alert import AGAIN, Decoder
     from fink_broker.jobs.session import session
     from fink_broker.schema import SchemaLibrary
 
@@ -131,10 +144,13 @@ def decoded(settings: Settings, survey: str, number: int, columns: Sequence[str]
     spark = session(settings, "module-check")
     rows = [(bytearray(value), survey, 0, offset) for offset, value in enumerate(_packets(settings, survey, number, seed, paths))]
     records = spark.createDataFrame(rows, "value binary, topic string, partition int, offset bigint").selectExpr("*", "timestamp_millis(0) timestamp")
-    frame = Decoder(about, SchemaLibrary.load(settings.schemas_path, survey)).decode(records)
-    chosen = [steps.column(name, about).alias(f"c{i}") for i, name in enumerate(columns)]
-    found = frame.select(*chosen, "reason").toPandas()  # a filter on the reason in Spark would plan for minutes
-    return found[found.pop("reason").isna()].set_axis(list(columns), axis=1).reset_index(drop=True)
+    decoder = Decoder(about, SchemaLibrary.load(settings.schemas_path, survey))
+    first = decoder.decode(records)
+    if not paths:
+        return first
+    first = first.cache()
+    again, _ = decoder.decode_again(first.where(f"reason = '{AGAIN}'"))
+    return first.where(f"reason is null or reason != '{AGAIN}'").unionByName(again).cache()
 
 
 def with_nothing(alerts: pd.DataFrame) -> pd.DataFrame:

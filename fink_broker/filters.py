@@ -49,17 +49,18 @@ class Filter:
     columns: tuple[str, ...] = ()  # the packet's own columns to send; none: all
     cutouts: bool = True
     max_rate: float | None = None  # largest share of alerts that it may pass; none: [filters] max_rate
+    aims: tuple[str, ...] = ()  # labels or kinds of the simulated sky that it means to choose; none: `fink efficiency` calls nothing right or wrong
 
     @property
     def version(self) -> str:
         """Hash of all that decides which alerts are sent and in which shape."""
-        facts = {key: value for key, value in asdict(self).items() if key not in ("summary", "contact", "max_rate")}
+        facts = {key: value for key, value in asdict(self).items() if key not in ("summary", "contact", "max_rate", "aims")}
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:12]
 
 
 _KEYS: dict[str, type] = {
     "name": str, "summary": str, "contact": str, "survey": list, "where": str, "python": str, "arguments": dict,
-    "columns": list, "cutouts": bool, "max_rate": float,
+    "columns": list, "cutouts": bool, "max_rate": float, "aims": list,
 }  # fmt: skip
 
 
@@ -120,7 +121,7 @@ def read_filter(file: Path) -> Filter:
             raise refuse(f"uses {', '.join(refused)}; a filter may only look at the alert itself, so leave that out")
         if re.search(r"\bpacket\s*\.", bare) and not read.get("survey"):
             raise refuse('reads packet.… without saying of which survey; add survey = ["ztf"] or use neutral columns')
-    lists: dict[str, Any] = {key: tuple(read[key]) for key in ("survey", "columns") if key in read}
+    lists: dict[str, Any] = {key: tuple(read[key]) for key in ("survey", "columns", "aims") if key in read}
     return Filter(**{**read, **lists, "name": name})
 
 

@@ -152,6 +152,7 @@ class Chain:
         self._asking = [module.name for module in made if past.wanted(module.inputs)]  # modules that read the history
         read = [c for module in made for c in module.inputs if c.split(".")[0] not in self.names and c not in self.history]
         self.columns = tuple(dict.fromkeys([*read, *(past.NEEDED if self.history else ())]))
+        self.readers = {column: tuple(module.name for module in made if column in module.inputs) for column in self.columns}
         self.off: dict[str, str] = {}  # modules that do not run, and why
         self.fields = [(module.name, field, kind) for module in made for field, kind in [*module.outputs.items(), ("error", "string")]]
         self.provenance = {"broker": __version__, **{module.name: module.provenance() for module in made}}
@@ -165,6 +166,7 @@ class Chain:
         one.history = past.wanted(module.inputs)
         one._asking = [name] if one.history else []
         one.columns = tuple(dict.fromkeys([*(c for c in module.inputs if c not in one.history), *(past.NEEDED if one.history else ())]))
+        one.readers = dict.fromkeys(one.columns, (name,))
         return one
 
     def without(self, name: str, reason: str) -> Chain:

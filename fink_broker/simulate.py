@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import islice
@@ -17,10 +17,10 @@ from fink_broker.errors import ConfigError, StoreError, Unavailable
 from fink_broker.replay import Reader, Say, dig
 from fink_broker.settings import Settings
 from fink_broker.spool import Packet, Spool
-from fink_broker.survey import load_surveys
-from fink_broker.testing import START_MJD, encode, make_alerts
+from fink_broker.survey import Survey, load_surveys
+from fink_broker.testing import START_MJD, MadeAlert, encode, make_alerts
 
-__all__ = ["Packet", "Plan", "Rhythm", "Sent", "dig", "make_packets", "plan", "read_alerts", "recent_mjd", "repeated", "send"]
+__all__ = ["Packet", "Plan", "Rhythm", "Sent", "dig", "make_packets", "make_sky_packets", "plan", "read_alerts", "recent_mjd", "repeated", "send"]
 
 Spans = dict[str, dict[int, tuple[int, int]]]
 Tell = Callable[[dict[str, Any]], None]
@@ -109,23 +109,58 @@ def make_packets(
     surveys: Sequence[str], schemas: Path, number: int | None, seed: int, kinds: Sequence[str] | None = None, start_mjd: float = START_MJD
 ) -> Iterator[Packet]:
     """Made-up packets of several surveys in turn; `number` is the total, None for a stream without end; `start_mjd` as for make_alerts."""
+    about = _known(surveys, schemas)
+    shares = [None] * len(surveys) if number is None else _shares(number, len(surveys))
+    streams = {name: make_alerts(name, share, seed, start_mjd, kinds, schemas) for name, share in zip(surveys, shares, strict=True)}
+    return _turns(streams, about)
+
+
+def make_sky_packets(surveys: Sequence[str], schemas: Path, campaign: Mapping[str, Any], truth: Path | None = None) -> Iterator[Packet]:
+    """Packets of the simulated sky, several surveys in turn; `campaign` as skysim's Campaign takes it, `number` in all; `truth` is written as Parquet."""
+    from fink_broker.skysim.alerts import Campaign
+    from fink_broker.skysim.truth import TruthTable
+
+    about = _known(surveys, schemas)
+    shares = _shares(int(campaign["number"]), len(surveys))
+    planned = [Campaign(name, **{**campaign, "number": share, "schemas": schemas}) for name, share in zip(surveys, shares, strict=True) if share]
+    streams = {one.survey: one.alerts() for one in planned}
+
+    def written(table: TruthTable) -> Iterator[Packet]:
+        with table:  # which is whole before the last packet goes out: whoever takes so many and no more never comes back
+            packets = _turns(streams, about, table.add)
+            held = next(packets, None)
+            for packet in packets:
+                if held:
+                    yield held
+                held = packet
+        if held:
+            yield held
+
+    return written(TruthTable(truth)) if truth else _turns(streams, about)
+
+
+def _known(surveys: Sequence[str], schemas: Path) -> dict[str, Survey]:
     about = load_surveys(schemas)
     if unknown := [name for name in surveys if name not in about]:
         raise ConfigError(f"no survey named '{unknown[0]}'; known: {', '.join(about)}")
-    shares = [None if number is None else number // len(surveys) + (place < number % len(surveys)) for place in range(len(surveys))]
-    streams = {name: make_alerts(name, share, seed, start_mjd, kinds, schemas) for name, share in zip(surveys, shares, strict=True)}
+    return about
 
-    def turns() -> Iterator[Packet]:
-        running = dict(streams)
-        while running:
-            for name in list(running):
-                made = next(running[name], None)
-                if made is None:
-                    del running[name]
-                else:
-                    yield Packet(name, encode(about[name], made.packet), made.alert_id, made.object_id, made.mjd, made.packet)
 
-    return turns()
+def _shares(number: int, parts: int) -> list[int]:
+    return [number // parts + (place < number % parts) for place in range(parts)]
+
+
+def _turns(streams: dict[str, Iterator[MadeAlert]], about: dict[str, Survey], note: Callable[[MadeAlert], None] = lambda made: None) -> Iterator[Packet]:
+    """A packet of each survey in turn, until all are at their end."""
+    running = dict(streams)
+    while running:
+        for name in list(running):
+            made = next(running[name], None)
+            if made is None:
+                del running[name]
+            else:
+                note(made)
+                yield Packet(name, encode(about[name], made.packet), made.alert_id, made.object_id, made.mjd, made.packet)
 
 
 def read_alerts(paths: Sequence[Path], schemas: Path, say: Say = print, surveys: Sequence[str] | None = None, display: str | None = None) -> Spool:
@@ -181,7 +216,7 @@ class _Sender:
         ended, shown = "all sent", []
         try:
             if self.rhythm.per_observation is None:
-                shown = self._group(packets, time.monotonic())
+                shown = self._group(packets)
             else:
                 self._observe(packets, begin, self.rhythm.per_observation)
         except KeyboardInterrupt:
@@ -206,7 +241,7 @@ class _Sender:
                 event = {"event": "observation starts", "observation": done + 1, "offset_seconds": round(time.time() - begin, 3), "alerts": len(group)}
                 late = time.time() - first - done * interval
                 self.tell(event | ({"late_seconds": round(late, 3)} if interval and late > 0.1 * interval else {}))
-                shown = self._group(group, time.monotonic())
+                shown = self._group(group)
                 text = f" ({shown[0]} to {shown[-1]})" if shown else ""
                 self.tell(
                     {
@@ -221,9 +256,10 @@ class _Sender:
             if len(group) < each:
                 return
 
-    def _group(self, packets: Iterable[Packet], start: float) -> list[Any]:
+    def _group(self, packets: Iterable[Packet]) -> list[Any]:
         """Send some packets, evenly spaced if there is a rate; gives the displayed field of the first and the last."""
         shown: list[Any] = []
+        start = time.monotonic()
         for place, packet in enumerate(packets):
             if self.rhythm.rate:
                 ahead = start + place / self.rhythm.rate - time.monotonic()
@@ -234,6 +270,8 @@ class _Sender:
                 shown = [*shown[:1], dig(packet.display, self.display)]
             self._produce(packet)
             self._check()
+            if not place:  # a topic may have been made for it, which nobody catches up with
+                start = time.monotonic()
         self.producer.poll(0)
         return shown
 

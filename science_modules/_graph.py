@@ -15,7 +15,14 @@ Rows = NDArray[np.int64]
 
 
 def fit(
-    network: Callable[..., Any], start: Weights, batch: Callable[[Rows], tuple[Any, ...]], label: Rows, train: Rows, epochs: int, rng: np.random.Generator
+    network: Callable[..., Any],
+    start: Weights,
+    batch: Callable[[Rows], tuple[Any, ...]],
+    label: Rows,
+    train: Rows,
+    epochs: int,
+    rng: np.random.Generator,
+    together: int = BATCH,
 ) -> Weights:
     """Weights of a network of logits, by Adam (Kingma & Ba 2015) with a falling rate on the cross-entropy; `batch` gives its inputs for some rows."""
     import jax
@@ -23,7 +30,7 @@ def fit(
 
     w = {name: jnp.asarray(value) for name, value in start.items()}
     zeros = {name: jnp.zeros_like(value) for name, value in w.items()}
-    steps = epochs * (len(train) // BATCH)
+    steps = epochs * (len(train) // together)
 
     def loss(w: Weights, truth: Any, *inputs: Any) -> Any:
         found = jax.nn.log_softmax(network(w, *inputs))
@@ -42,11 +49,11 @@ def fit(
     m, v, number, started = zeros, zeros, 0, time.time()
     for epoch in range(epochs):
         order, total = rng.permutation(train), 0.0
-        for begin in range(0, len(order) - BATCH + 1, BATCH):
-            few = order[begin : begin + BATCH]
+        for begin in range(0, len(order) - together + 1, together):
+            few = order[begin : begin + together]
             w, m, v, value = step(w, m, v, number, label[few], *batch(few))
             total, number = total + float(value), number + 1
-        print(f"epoch {epoch + 1}: loss {total / max(len(order) // BATCH, 1):.4f}, {time.time() - started:.0f} s", flush=True)
+        print(f"epoch {epoch + 1}: loss {total / max(len(order) // together, 1):.4f}, {time.time() - started:.0f} s", flush=True)
     return {name: np.asarray(value) for name, value in w.items()}
 
 

@@ -21,6 +21,9 @@ CATALOGUED = {
     "blazar": "AGN", "fsrq": "AGN", "bcu": "AGN", "rdg": "AGN", "in": "other", "tt": "other", "t tau": "other", "yso": "other", "fu": "other",
 }  # fmt: skip
 STARS = ("RR Lyrae", "Cepheid", "eclipsing binary", "long-period variable")  # kinds of periodic variable that variable_star tells apart
+# Of `stamp_class`, and what each of its classes is here.
+STAMPS = {"bogus": ("bogus",), "asteroid": ("asteroid",), "transient": ("sn_ia", "sn_ibc", "sn_ii", "slsn", "tde", "kilonova"), "agn": ("agn",),
+          "variable_star": ("dwarf_nova", "flare", "microlensing", "periodic_variable", "other")}  # fmt: skip
 SUPERNOVAE = ("sn_ia", "sn_ibc", "sn_ii", "slsn")
 
 
@@ -29,16 +32,18 @@ class Summary(ScienceModule):
 
     Rules, the first that applies: (1) a known Solar System object is an asteroid. (2) A catalogued variable star or active nucleus within the catalogue's
     radius is what the catalogue says (`catalogue_probability`). (3) The probabilities of `transient`, with those of supernovae weighed by `early_snia`,
-    and periodic variables by `variable_star` where a period is no chance (false alarm below `max_false_alarm`), each with half its weight as they see the same
-    light curve; the likeliest class if it has `min_probability`, else "unclear". A periodic variable takes the kind that `variable_star` tells.
+    periodic variables by `variable_star` where a period is no chance (false alarm below `max_false_alarm`), and all by `stamp_class` at a first alert, each
+    with half its weight as they see the same object; the likeliest class if it has `min_probability`, else "unclear". A periodic variable takes the kind that
+    `variable_star` tells.
     """
 
     name = "summary"
-    version = "1.0"
+    version = "1.1"
     inputs = (
         "solar_system.known", "solar_system.distance_arcsec", "xmatch.catalog", "xmatch.name", "xmatch.class", "xmatch.distance_arcsec",
         "early_snia.probability", "early_snia.n_detections", "variable_star.class", "variable_star.probability", "variable_star.periodic",
         "variable_star.false_alarm_probability", *(f"transient.{name}" for name in CLASSES),
+        "stamp_class.class", "stamp_class.probability", *(f"stamp_class.{name}" for name in STAMPS),
     )  # fmt: skip
     outputs = {"class": "string", "probability": "double", "reasons": "array<string>"}
     catalogue_probability: float = 0.95
@@ -78,6 +83,10 @@ class Summary(ScienceModule):
         periodic = np.clip(_numbers(alerts["variable_star.periodic"]), 0.01, 0.99)
         sure = np.isfinite(periodic) & (_numbers(alerts["variable_star.false_alarm_probability"]) < self.max_false_alarm)
         chances[:, names.index("periodic_variable")] *= np.where(sure, np.sqrt(periodic / (1 - periodic)), 1.0)
+        for name, those in STAMPS.items():
+            seen = np.clip(_numbers(alerts[f"stamp_class.{name}"]), 0.01, 0.99)
+            weight = np.where(np.isfinite(seen), np.sqrt(seen * len(STAMPS)), 1.0)  # 1 where the cutouts tell nothing
+            chances[:, [names.index(one) for one in those]] *= weight[:, None]
         return chances / np.maximum(chances.sum(axis=1, keepdims=True), 1e-30)
 
     def _reasons(self, row: dict[str, Any]) -> list[str]:
@@ -96,6 +105,8 @@ class Summary(ScienceModule):
             said.append(f"early_snia: {row['early_snia.probability']:.2f}")
         if pd.notna(row["variable_star.class"]):
             said.append(f"variable_star: {row['variable_star.class']} {row['variable_star.probability']:.2f}")
+        if pd.notna(row["stamp_class.class"]):
+            said.append(f"stamp_class: {row['stamp_class.class'].replace('_', ' ')} {row['stamp_class.probability']:.2f}")
         return said
 
 

@@ -22,9 +22,9 @@ LAYERS = [
     {"errors", "settings", "log", "retry"},
     {"sky", "survey", "schema", "framing", "lean", "alert"},
     {"past", "science_module", "science", "adapter", "catalog", "catalog_import", "curve", "isolation", "model", "sample", "filters", "filter_function"},
-    {"lake", "kafka", "message", "hbase", "history", "earlier", "ledger", "retention", "merge", "checkpoint"},
-    {"services", "jobs", "testing", "skysim"},
-    {"conversion", "spool", "replay", "simulate", "client", "balance", "contract", "audit", "compact"},
+    {"lake", "kafka", "message", "hbase", "history", "earlier", "seen", "ledger", "retention", "merge", "checkpoint"},
+    {"services", "jobs", "testing"},
+    {"conversion", "spool", "replay", "skysim", "simulate", "client", "balance", "contract", "cost", "efficiency", "efficiency_plot", "audit", "compact"},
     {"web", "demo", "bench"},
     {"cli"},
 ]

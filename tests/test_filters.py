@@ -49,6 +49,9 @@ def test_a_file_becomes_a_filter(tmp_path: Path) -> None:
     rule = read_filter(written(tmp_path, GOOD + 'survey = "ztf"\ncolumns = ["candid"]\ncutouts = false\nmax_rate = 0.1\n'))
     assert rule == Filter("mine", "bright ones", survey=("ztf",), where="mag < 19", columns=("candid",), cutouts=False, max_rate=0.1)
     assert topic_name(rule, "ztf") == "fink_mine_ztf"
+    aiming = read_filter(written(tmp_path, GOOD + 'aims = ["SN Ia", "tde"]\n'))
+    assert aiming.aims == ("SN Ia", "tde")
+    assert aiming.version == Filter("mine", "bright ones", where="mag < 19").version  # whom it means changes nothing that is sent
 
 
 @pytest.mark.parametrize(

@@ -31,6 +31,7 @@ COMMANDS = {
     "object": ["object", "cone"],
     "ledger": ["ledger"],
     "bench": ["bench"],
+    "efficiency": ["efficiency"],
     "config": ["config"],
 }
 LOOKUPS = ("object", "cone", "topic")  # an error is their one line; tries in between are not told

@@ -60,7 +60,7 @@ def check(
     alerts: Annotated[list[Path] | None, typer.Option(help="alert files or folders to use instead of made-up alerts; may be repeated")] = None,
     bench: Annotated[bool, typer.Option(help="measure for a second, not once")] = False,
 ) -> None:
-    """Run the contract of a module, or of all, on alerts of each survey, and print alerts per second."""
+    """Run the contract of a module, or of all, on alerts of each survey, and print alerts per second; with --bench also what they cost together."""
     from fink_broker.contract import check_modules
     from fink_broker.errors import ConfigError
 
@@ -70,6 +70,11 @@ def check(
     for found in check_modules(settings_from(context), [name] if name else None, survey, number, alerts or (), 1.0 if bench else 0.0):
         typer.echo(str(found))
         broken += bool(found.fault)
+    if bench and not name and not broken:
+        from fink_broker.cost import costs
+
+        for cost in costs(settings_from(context), None, survey, number, alerts or (), 2.0):
+            typer.echo(str(cost))
     raise typer.Exit(1 if broken else 0)
 
 

@@ -31,11 +31,17 @@ def simulate(
     kind: Annotated[list[str] | None, typer.Option(help="kinds of made-up alerts: supernova, variable, asteroid, microlensing, bogus")] = None,
     seed: Annotated[int, typer.Option(help="seed of made-up alerts")] = 1,
     night: Annotated[datetime | None, typer.Option(formats=["%Y-%m-%d"], help="first night of made-up alerts (default: some days ago)")] = None,
+    sky: Annotated[bool, typer.Option("--sky", help="alerts of the simulated sky: populations, cadence and noise as the survey's")] = False,
+    nights: Annotated[int, typer.Option(help="nights that the simulated sky is watched", min=1)] = 3,
+    mix: Annotated[str, typer.Option(help="kinds of the simulated sky: natural, even, or weights such as 'SN Ia=1,agn=2'")] = "natural",
+    truth: Annotated[Path | None, typer.Option(help="write what the alerts of the simulated sky truly are to this Parquet file")] = None,
+    first_chunk: Annotated[int, typer.Option(help="take up the simulated sky again at this chunk of nights", min=0)] = 0,
     json_lines: Annotated[bool, typer.Option("--json-lines", help="print events as JSON")] = False,
 ) -> None:
     """Send alerts in time order, keyed by object."""
     from fink_broker import simulate as simulation
     from fink_broker.errors import ConfigError
+    from fink_broker.skysim.templates import has_sncosmo
 
     display = display.replace(",", ".") if display else None
     settings = with_options(settings_from(context), kafka={"topic_partitions": partitions})
@@ -58,10 +64,19 @@ def simulate(
         if schema or framing:
             raise ConfigError("--schema and --framing are for alerts of files; give some, or leave the option out")
         available = None if loop else number or (alerts_per_observation or 0) * max(observations, 0) or MADE_UP
+        if sky and (loop or kind):
+            raise ConfigError("--sky has an end and kinds of its own; give --number instead of --loop, --mix instead of --kind")
+        if sky and not has_sncosmo():
+            note("supernovae have built-in shapes: sncosmo or its data are not on this machine; pip install sncosmo, then run sncosmo.get_source('salt3')")
         start = night.toordinal() - simulation.MJD_ORDINAL if night else simulation.recent_mjd()
-        packets = simulation.make_packets(surveys, settings.schemas_path, available, seed, kind, start)
+        if sky:
+            asked = {"number": available, "seed": seed, "start_mjd": start, "nights": nights, "mix": _mix(mix), "first_chunk": first_chunk}
+            packets = simulation.make_sky_packets(surveys, settings.schemas_path, asked, truth)
+        else:
+            packets = simulation.make_packets(surveys, settings.schemas_path, available, seed, kind, start)
+    what = "simulated sky" if sky else "made up"
     plan = simulation.plan(available, number, rhythm)
-    tell({"event": "simulation", "kafka": settings.bootstrap_servers, "surveys": ",".join(surveys), "alerts": ",".join(map(str, alerts or ())) or "made up",
+    tell({"event": "simulation", "kafka": settings.bootstrap_servers, "surveys": ",".join(surveys), "alerts": ",".join(map(str, alerts or ())) or what,
           "available": "without end" if available is None else available, "to_send": "without end" if plan.to_send is None else plan.to_send,
           "rate": rate or "as fast as possible", "alerts_per_observation": alerts_per_observation, "observations": plan.observations,
           "interval_seconds": interval if alerts_per_observation else None, "seed": None if alerts else seed,
@@ -70,6 +85,18 @@ def simulate(
         note(text)
     chosen = dict.fromkeys(_names(settings), topic) if topic else None
     simulation.send(settings, packets, number=plan.to_send, rhythm=rhythm, topics=chosen, display=display, tell=tell)
+
+
+def _mix(text: str) -> str | dict[str, float]:
+    """A named mix, or weights by kind or label."""
+    from fink_broker.errors import ConfigError
+
+    if "=" not in text:
+        return text
+    try:
+        return {name.strip(): float(weight) for name, weight in (part.split("=") for part in text.split(","))}
+    except ValueError as error:
+        raise ConfigError(f"mix is '{text}'; expected natural, even, or weights such as 'SN Ia=1,agn=2'") from error
 
 
 def _read(settings: Any, alerts: list[Path], survey: list[str] | None, display: str | None, schema: Path | None, framing: Any, note: Any) -> Any:

@@ -44,8 +44,8 @@ class Attempts:
         if not file.is_file():
             return None
         known = json.loads(file.read_text())
-        lists = ("survey", "columns")
-        filters = tuple(Filter(**{**rule, **{name: tuple(rule[name]) for name in lists}}) for rule in known.pop("filters"))
+        lists = ("survey", "columns", "aims")
+        filters = tuple(Filter(**{**rule, **{name: tuple(rule[name]) for name in lists if name in rule}}) for rule in known.pop("filters"))
         return Attempt(**known, filters=filters)
 
     def write(self, batch: int, filters: Sequence[Filter], provenance: dict[str, str]) -> None:

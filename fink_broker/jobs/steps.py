@@ -60,7 +60,7 @@ def given(frame: "DataFrame", chain: "Chain", survey: Survey) -> tuple[Any, Any]
     from pyspark.sql import functions as F
 
     usable = "reason is null and " if "reason" in frame.columns else ""
-    inputs = F.struct(*(column(name, survey).alias(f"c{i}") for i, name in enumerate(chain.columns)))
+    inputs = F.struct(*(_wanted(name, chain, survey).alias(f"c{i}") for i, name in enumerate(chain.columns)))
     selected = F.struct(*(F.expr(f"coalesce({usable}({where}), false)").alias(f"m{i}") for i, where in enumerate(chain.conditions.values())))
     return inputs, selected
 
@@ -71,6 +71,16 @@ def reads(chain: "Chain", survey: Survey) -> list[str]:
         survey.cutouts[name.removeprefix("cutout_")] for name in chain.columns if name.startswith("cutout_") and name.removeprefix("cutout_") in survey.cutouts
     ]
     return [*chain.columns, *chain.conditions.values(), *cutouts]
+
+
+def _wanted(name: str, chain: "Chain", survey: Survey) -> Any:
+    """A module's input; cutouts only of the alerts that a module which reads them is given: they are the largest part of a packet."""
+    from pyspark.sql import functions as F
+
+    if not name.startswith("cutout_"):
+        return column(name, survey)
+    asked = " or ".join(f"({chain.conditions[module]})" for module in chain.readers[name] if module in chain.conditions)
+    return F.when(F.expr(asked or "false"), column(name, survey))
 
 
 def column(name: str, survey: Survey) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from fink_broker.skysim.observatory import nanojansky
 from fink_broker.skysim.places import from_ecliptic, sun_longitude
 from fink_broker.skysim.stars import faint_heavy
 
-SAME_PLACE_ARCSEC = 1.5  # two detections closer than this are one object of the survey
+SAME_NIGHT = 0.35  # [d]
 COLOURS = {"u": 1.9, "g": 0.45, "r": -0.17, "i": -0.35, "z": -0.3, "y": -0.3}  # against V (Sergeyev & Carry 2021, A&A 652, A59)
 # Basis functions of Muinonen et al. 2010 (Icarus 209, 542), at their knots [deg].
 _ANGLES = np.array([0, 7.5, 30, 60, 90, 120, 150])
@@ -58,6 +59,11 @@ def heliocentric(truth: dict[str, Floats], mjd: Floats) -> Floats:
     w, node, i = truth["argperi"], truth["node"], truth["inclination"]
     u, v = x * np.cos(w) - y * np.sin(w), x * np.sin(w) + y * np.cos(w)
     return np.array([u * np.cos(node) - v * np.cos(i) * np.sin(node), u * np.sin(node) + v * np.cos(i) * np.cos(node), v * np.sin(i)])
+
+
+def moving(where: Callable[[Floats], Floats], mjd: Floats) -> tuple[Floats, Floats]:
+    """Places [au] and velocities [km/s] of what moves."""
+    return where(mjd), (where(mjd + 0.05) - where(mjd - 0.05)) * 10 * 149597870.7 / 86400
 
 
 def apparent(truth: dict[str, Floats], mjd: Floats) -> tuple[Floats, Floats, Floats, Floats, Floats]:
@@ -124,11 +130,11 @@ def _visit_that_night(heaven: Heaven, field: Ints, mjd: Floats) -> Floats:
 
 
 def _signal(things: Things, who: Ints, mjd: Floats, band: Ints, heaven: Heaven, rng: np.random.Generator) -> Floats:
-    """Light at the places where it is found in the visit of `peak_mjd`: it is there for that visit, and those so soon after that it has not moved away."""
+    """Light at the place where it then is, in the visits of one night; the visits of other nights see another part of the sky."""
     truth = things.truth
-    since = np.abs(mjd - truth["peak_mjd"][who])
-    here = since * truth["speed_deg_per_day"][who] * 3600 < SAME_PLACE_ARCSEC
-    mag = (truth["v_mag"] + truth["rotation_mag"] * rng.uniform(-1, 1, len(things)))[who] + heaven.band_values(COLOURS)[band]
+    here = np.abs(mjd - truth["peak_mjd"][who]) < SAME_NIGHT
+    turning = np.sin(2 * np.pi * (mjd - truth["peak_mjd"][who]) / 0.12 + things.ra[who])
+    mag = truth["v_mag"][who] + truth["rotation_mag"][who] * turning + heaven.band_values(COLOURS)[band]
     return np.where(here, nanojansky(mag), 0.0)
 
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from fink_broker import sky
 from fink_broker.skysim.cosmos import Floats, Ints
 from fink_broker.skysim.observation import Observed, Sky
+from fink_broker.skysim.observatory import Observatory
 
 SURVEY_YEARS = {"ztf": 6.0, "lsst": 0.0}  # before the simulation begins
 
@@ -37,8 +38,9 @@ def context(rng: np.random.Generator, model: Sky, seen: Observed, thing: Ints, p
     number = len(thing)
     snr = np.abs(seen.flux[point]) / seen.err[point]
     scatter = np.hypot(0.05, 0.7 * seen.seeing[point] / np.maximum(snr, 1)) / 3600
-    dec = things.dec[thing] + rng.normal(0, 1, number) * scatter
-    ra = (things.ra[thing] + rng.normal(0, 1, number) * scatter / np.cos(np.radians(dec))) % 360
+    ra, dec = place(seen, thing, seen.mjd[point])
+    dec = dec + rng.normal(0, 1, number) * scatter
+    ra = (ra + rng.normal(0, 1, number) * scatter / np.cos(np.radians(dec))) % 360
     first, seen_before = _past(rng, model, seen, thing, point)
     names = np.full(number, None, object)
     distance = np.full(number, np.nan)
@@ -51,12 +53,34 @@ def context(rng: np.random.Generator, model: Sky, seen: Observed, thing: Ints, p
         names[chance] = [str(value) for value in rng.integers(1000, 700_000, int(chance.sum()))]
         distance[chance] = 30 * np.sqrt(rng.random(int(chance.sum())))
     good = kind.name != "bogus"
-    score = rng.normal(3.2 + 1.3 * np.log2(np.maximum(snr, 5) / 5), 2.4, number) if good else rng.normal(-2.6, 2.6, number)
-    reliability = 1 / (1 + np.exp(-score))
+    reliability = real_bogus(rng, site, good, snr, things.template[thing].T)
     near = things.near_arcsec[thing], things.near_star[thing]
     if site.name != "ztf":
         near = np.full(number, np.nan), np.full(number, np.nan)
     return Context(ra, dec, names, distance, reliability, _quality(rng, site.name, good, reliability), first, seen_before, *near)
+
+
+def real_bogus(rng: np.random.Generator, site: Observatory, good: bool, snr: Floats, template: Floats) -> Floats:
+    """Scores as the surveys' own classifiers give: near 1 for what is there, less on bright stars (`template`, nJy by band), low for most of what is not."""
+    if good:
+        under = 31.4 - 2.5 * np.log10(np.maximum(template[site.bands.index("r")], 30.0))
+        middle = {"ztf": 7.4, "lsst": 2.9}[site.name] + 1.1 * np.clip(under - (17.0 if site.name == "ztf" else 19.0), -5, 2)
+        score = rng.normal(middle + 0.6 * np.log2(np.maximum(snr, 5) / 5), {"ztf": 3.4, "lsst": 2.4}[site.name], len(snr))
+    else:
+        score = rng.normal(-2.4, 2.8, len(snr))
+    found: Floats = 1 / (1 + np.exp(-np.clip(score, -30, 30)))
+    return found
+
+
+def place(seen: Observed, thing: Ints, mjd: Floats) -> tuple[Floats, Floats]:
+    """True right ascension and declination [deg] of things at times."""
+    things = seen.things
+    ra, dec = things.ra[thing], things.dec[thing]
+    if seen.kind.moving:
+        days = mjd - things.truth["peak_mjd"][thing]
+        dec = np.clip(dec + things.truth["north"][thing] * days, -90, 90)
+        ra = (ra + things.truth["east"][thing] * days / np.maximum(np.cos(np.radians(dec)), 0.02)) % 360
+    return ra, dec
 
 
 def _past(rng: np.random.Generator, model: Sky, seen: Observed, thing: Ints, point: Ints) -> tuple[Floats, Ints]:

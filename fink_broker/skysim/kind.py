@@ -101,10 +101,16 @@ def behind_dust(site: Observatory, ebv: Floats) -> Floats:
     return found
 
 
+def source_density(latitude: Floats) -> Floats:
+    """Catalogued sources an arcsec^2 at a distance from the Milky Way's plane [deg]."""
+    found: Floats = FIELD_DENSITY * (1 + 12 * np.exp(-latitude / 9))
+    return found
+
+
 def field_source(rng: np.random.Generator, ra: Floats, dec: Floats) -> tuple[Floats, Floats, Floats]:
     """The nearest of unrelated catalogued sources: distance [arcsec], star score, magnitude."""
     latitude = np.abs(sky.galactic_latitude(ra, dec))
-    density = FIELD_DENSITY * (1 + 12 * np.exp(-latitude / 9))
+    density = source_density(latitude)
     distance = np.sqrt(-np.log(rng.random(len(ra))) / np.pi / density)
     star = np.where(rng.random(len(ra)) < 0.4 + 0.5 * np.exp(-latitude / 15), 1 - 0.1 * rng.random(len(ra)) ** 3, 0.3 * rng.random(len(ra)) ** 2)
     return distance, star, np.minimum(18.5 + 2.2 * rng.gamma(2.0, 0.8, len(ra)), 23.3)
@@ -128,7 +134,7 @@ def hosted(rng: np.random.Generator, number: int, heaven: Heaven, z: Floats, hos
     kiloparsec = 4.0 * 10 ** (-0.2 * (host_absolute + 20.5) + rng.normal(0, 0.2, number))  # half-light radius, as of Shen et al. 2003
     radius = np.maximum(kiloparsec / (luminosity_mpc(z) / (1 + z) ** 2 * 1e3) * 206265, 0.05)
     offset = np.full(number, 0.05) if nuclear else radius * 0.6 * rng.gamma(2.0, 1.0, number)
-    apart = np.hypot(offset, rng.rayleigh(0.12, number))
+    apart = np.hypot(offset, rng.rayleigh(0.2, number))
     beam = np.pi * site.seeing_arcsec**2
     surface = 0.35 / radius**2 * np.exp(-1.68 * offset / radius)  # of an exponential disc of unit light, an arcsec^2
     share = np.clip(surface * beam, 0, 1) if not nuclear else np.clip(0.2 + beam * 0.35 / radius**2, 0, 1)
@@ -150,7 +156,7 @@ def stellar(
     shape = planck_shape(wave[None, :], np.broadcast_to(np.asarray(temperature, float), (number,))[:, None])
     relative = shape / shape[:, r : r + 1] * 10 ** (-0.4 * ebv[:, None] * (np.array(site.extinction) - site.extinction[r]))
     own = np.where(mag_r < 13.2, 0.5 + 0.5 * rng.random(number), 1 - (1 - score) * rng.gamma(1.0, 1.5, number)).clip(0, 1)
-    near = catalogued(rng, ra, dec, rng.rayleigh(0.13, number), own, mag_r)
+    near = catalogued(rng, ra, dec, rng.rayleigh(0.2, number), own, mag_r)
     return Things(ra, dec, ebv, nanojansky(mag_r)[:, None] * relative, *near, {"mean_mag": mag_r})
 
 

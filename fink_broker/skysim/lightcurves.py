@@ -18,6 +18,14 @@ from fink_broker.skysim.observatory import magnitude
 
 LN = 2.5 / float(np.log(10))
 POINTS = ("mjd", "band", "flux", "flux_err", "mag", "mag_err", "limit_mag", "kind")
+# What may be true of a thing; which of them are, its kind says.
+PARAMETERS = (
+    "redshift", "peak_mjd", "peak_mag", "absolute_mag", "mean_mag", "period_days", "amplitude_mag", "host_mag", "host_arcsec", "host_radius_arcsec", "x1", "c",
+    "template", "log_luminosity", "temperature", "warming", "rise_days", "fall_days", "speed", "tau_days", "core_share", "plateau_days", "fall_mag_per_day",
+    "width_days", "amplitude_flux", "skew", "t_e_days", "u0", "parallax_north", "parallax_east", "source_share", "phase", "rise_share", "beat", "beat_days",
+    "contact", "second_depth", "width", "second", "trend", "a_au", "e", "inclination", "node", "argperi", "mean_anomaly", "epoch_mjd", "h", "g12", "v_mag",
+    "speed_deg_per_day", "east", "north", "helio_au", "topo_au", "phase_deg", "rotation_mag", "trail_arcsec", "alone", "share", "lean",
+)  # fmt: skip
 AT = ("random", "first", "last", "all")
 KIND_NAMES = np.array(["detection", "limit", "forced"], object)
 
@@ -95,8 +103,7 @@ def _history(model: Sky, seen: Observed, thing: Ints, point: Ints, forced: bool)
     detected = seen.detected[visit] > 0
     last = visit == point[row]
     if seen.kind.moving:  # earlier detections of a moving thing are elsewhere
-        near = np.abs(seen.mjd[visit] - seen.mjd[point[row]]) < 0.02
-        detected &= near
+        detected &= last
     if site.name == "ztf":
         own = np.ones(len(row), bool)
         own_kind = np.where(detected, 0, 1)
@@ -171,7 +178,9 @@ def _truth(seen: Observed, thing: Ints, point: Ints, number: Ints) -> pd.DataFra
     kind = seen.kind
     columns: Mapping[str, Any] = {"thing": number, "kind": kind.name, "label": kind.label, "mjd": seen.mjd[point], "visit": point - seen.begin[thing],
                                   "ebv": seen.things.ebv[thing]}  # fmt: skip
-    return pd.DataFrame({**columns, **{name: values[thing] for name, values in seen.things.truth.items()}})
+    empty = np.full(len(thing), np.nan)
+    values = {name: empty for name in PARAMETERS} | {name: values[thing] for name, values in seen.things.truth.items()}
+    return pd.DataFrame({**columns, **values})
 
 
 def blocks(model: Sky, first: int = 0, at: str = "all", forced: bool = True) -> Iterator[tuple[pd.DataFrame, pd.DataFrame]]:

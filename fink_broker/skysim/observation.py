@@ -74,6 +74,7 @@ def observe(kind: Kind, things: Things, heaven: Heaven, rng: np.random.Generator
     detected = (np.abs(flux) >= DETECTION * err) & ~bright
     if kind.moving:  # noise does not move with it: only what truly is there
         detected &= signal != 0
+        forced = err * rng.normal(size=len(who))  # at the place of the alert, where it is no more, or not yet
     count = plan.count[field]
     end = np.cumsum(count)
     usable = detected & (mjd >= plan.first + site.settle_days)
@@ -96,7 +97,7 @@ class Sky:
         """`mix`: natural, even, or weights by kind or label; `models`: sncosmo, built-in, auto; `deep_share`: of things in LSST's deep fields."""
         site: Observatory = observatory(survey)
         self.survey, self.seed, self.site = survey, seed, site
-        days = max(days or site.span_days, site.settle_days + 5)
+        days = max(days or site.span_days, site.settle_days + 1)
         self.heaven = Heaven(site, schedule(site, start_mjd, days, seed), templates(site, models), deep_share)
         self.shares = shares(mix, site)
 
@@ -117,7 +118,9 @@ class Sky:
         parts: list[Observed] = []
         have, asked = 0, int(number * 1.25) + 4
         for _ in range(ROUNDS):
-            seen = observe(kind, kind.draw(rng, asked, self.heaven), self.heaven, rng)
+            things = kind.draw(rng, asked, self.heaven)
+            things = things.take(np.flatnonzero(self.heaven.schedule.watched(things.ra, things.dec)))
+            seen = observe(kind, things, self.heaven, rng)
             totals = np.concatenate([[0], np.cumsum(seen.usable)])
             good = np.flatnonzero(totals[seen.end] > totals[seen.begin])
             parts.append(seen.take(good[: number - have]))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fink_broker.skysim.cosmos import Floats, Ints
 from fink_broker.skysim.observatory import Observatory
@@ -44,6 +45,12 @@ class Schedule:
                 field[near] = self.rows.sum() + place
         return field
 
+    def watched(self, ra: Floats, dec: Floats) -> NDArray[np.bool_]:
+        """Whether places are visited at a time that has a history behind it."""
+        field = self.field_of(ra, dec)
+        found: NDArray[np.bool_] = self.start[field] + self.count[field] > self.settled[field]
+        return found
+
     def visits(self, field: Ints) -> tuple[Ints, Ints]:
         """For things in these fields: (which thing, which visit), thing by thing in time order."""
         count = self.count[field]
@@ -71,7 +78,9 @@ def schedule(site: Observatory, first_mjd: float, days: float, seed: int) -> Sch
     nights = np.arange(round(days))
     midnight = np.floor(first_mjd) + nights + (-site.longitude_deg / 360) % 1
     clear = rng.random(len(nights)) < site.clear_share
-    seeing = site.seeing_arcsec * np.exp(rng.normal(0, 0.15, len(nights)))
+    late = nights >= site.settle_days
+    clear[late] |= not clear[late].any()  # a simulation without a clear night is of no use
+    seeing = site.seeing_arcsec * np.exp(rng.normal(0, 0.12, len(nights)))
     haze = np.abs(rng.normal(0, site.depth_scatter, len(nights)))
     moon = (1 - np.cos(2 * np.pi * (midnight - NEW_MOON) / MONTH)) / 2
     noon = np.degrees(sun_longitude(midnight)) + 180  # right ascension at midnight, near enough
@@ -84,12 +93,13 @@ def schedule(site: Observatory, first_mjd: float, days: float, seed: int) -> Sch
         when, band = (_ztf if site.name == "ztf" else _deep if field >= grid else _wide)(dice, field, up, moon)
         night, offset = when[:, 0].astype(np.int64), when[:, 1]
         hours = np.clip(ahead[night] / 15 + (_steady(dice, night)), -4.2, 3.6)
+        offset = np.where(hours / 24 + offset > 0.2, -offset, offset)  # not into the dawn
         mjd = midnight[night] + hours / 24 + offset
         order = np.argsort(mjd, kind="stable")
         night, band, mjd = night[order], band[order], mjd[order]
         depth = np.array(site.depth)[band] - np.array(site.moonlight)[band] * (moon[night] - 0.35) - haze[night]
-        depth += site.depth_scatter / 2 + dice.normal(0, 0.1, len(mjd)) - 2 * (np.log10(seeing[night] / site.seeing_arcsec))
-        plans.append((mjd, band, depth, seeing[night] * np.exp(dice.normal(0, 0.05, len(mjd)))))
+        depth += site.depth_scatter / 2 + dice.normal(0, 0.18, len(mjd)) - 2 * (np.log10(seeing[night] / site.seeing_arcsec))
+        plans.append((mjd, band, depth, seeing[night] * np.exp(dice.normal(0, 0.12, len(mjd)))))
     count = np.array([len(plan[0]) for plan in plans])
     mjd, band, depth, blur = (np.concatenate(column) for column in zip(*plans, strict=True))
     starts = np.concatenate([[0], np.cumsum(count)[:-1]])
@@ -105,22 +115,26 @@ def _steady(dice: np.random.Generator, night: Ints) -> Floats:
 
 
 def _ztf(dice: np.random.Generator, field: int, up: Ints, moon: Floats) -> tuple[Floats, Ints]:
-    """Public survey: g and r every second night, half an hour or more apart; a tenth of the fields daily and often; some i."""
-    often, with_i = dice.random() < 0.12, dice.random() < 0.25
-    chosen = up[((up + field) % 2 == 0) & (dice.random(len(up)) < 0.85)] if not often else up
+    """Public survey: every second, third or fifth night, mostly in g and r, half an hour or more apart; a twentieth of the fields daily and often; some i."""
+    often, with_i = dice.random() < 0.04, dice.random() < 0.25
+    period = 1 if often else int(dice.choice([2, 3, 5], p=(0.5, 0.35, 0.15)))
+    chosen = up[((up + field) % period == 0) & (dice.random(len(up)) < 0.85)]
     n = len(chosen)
-    first_g = dice.random(n) < 0.5
-    one = np.column_stack([chosen, np.zeros(n)])
-    two = np.column_stack([chosen, dice.uniform(0.02, 0.09, n)])
-    when, band = [one, two], [np.where(first_g, 0, 1), np.where(first_g, 1, 0)]
-    again = dice.random(n) < (0.9 if often else 0.2)
-    for _ in range(3 if often else 1):
+    first_g = dice.random(n) < 0.45
+    both = dice.random(n) < (0.95 if often else 0.65)
+    when = [np.column_stack([chosen, np.zeros(n)]), np.column_stack([chosen[both], dice.uniform(0.02, 0.09, both.sum())])]
+    band = [np.where(first_g, 0, 1), np.where(first_g, 1, 0)[both]]
+    again = dice.random(n) < (0.9 if often else 0.12)
+    for _ in range(2 if often else 1):
         when.append(np.column_stack([chosen[again], dice.uniform(0.03, 0.2, again.sum())]))
         band.append((dice.random(again.sum()) < 0.7).astype(np.int64))
     third = chosen[dice.random(n) < 0.3] if with_i else chosen[:0]
     when.append(np.column_stack([third, dice.uniform(0.02, 0.12, len(third))]))
     band.append(np.full(len(third), 2))
-    return np.concatenate(when), np.concatenate(band).astype(np.int64)
+    times, bands = np.concatenate(when), np.concatenate(band).astype(np.int64)
+    twice = dice.random(len(times)) < (0.75 if dice.random() < 0.35 else 0.05)  # by the neighbouring field, which overlaps, a minute or so later
+    later = times[twice] + np.column_stack([np.zeros(twice.sum()), dice.choice([0.00047, 0.0009, 0.0014, 0.003], int(twice.sum()))])
+    return np.concatenate([times, later]), np.concatenate([bands, bands[twice]])
 
 
 def _wide(dice: np.random.Generator, field: int, up: Ints, moon: Floats) -> tuple[Floats, Ints]:
@@ -145,7 +159,7 @@ def _deep(dice: np.random.Generator, field: int, up: Ints, moon: Floats) -> tupl
         begin = 0.0
         letters = dice.permutation([1, 2, 3, 4] if moon[night] < 0.5 else [2, 3, 4, 5])[: dice.integers(1, 4)]
         for letter in letters:
-            times = begin + 0.00046 * np.arange(dice.integers(6, 14))
+            times = begin + 0.000468 * np.arange(dice.integers(6, 14)) + dice.normal(0, 3e-6)
             begin = times[-1] + 0.0018
             when.append(np.column_stack([np.full(len(times), night), times]))
             band.append(np.full(len(times), letter))

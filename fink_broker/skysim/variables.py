@@ -36,7 +36,7 @@ def _sawtooth(phase: Floats, rise: Floats) -> Floats:
 
 def _draw_rr_lyrae(rng: np.random.Generator, number: int, heaven: Heaven) -> Things:
     """ab and c: periods and amplitudes of Drake et al. 2013 (ApJ 763, 32) and Sesar et al. 2010; two thirds in the halo."""
-    things = stellar(rng, number, heaven, faint_heavy(rng, number, 12.5, min(heaven.site.limit() - 0.9, 22.5), 0.12), rng.uniform(6200, 7200, number), 24.0)
+    things = stellar(rng, number, heaven, faint_heavy(rng, number, 12.5, min(heaven.site.limit() - 0.9, 22.5), 0.02), rng.uniform(6200, 7200, number), 24.0)
     ab = rng.random(number) < 0.75
     period = np.where(ab, rng.normal(0.57, 0.065, number).clip(0.4, 0.9), rng.normal(0.33, 0.04, number).clip(0.22, 0.45))
     amplitude = np.where(ab, 0.95 - 2.6 * (period - 0.57) + rng.normal(0, 0.15, number), rng.normal(0.48, 0.08, number)).clip(0.15, 1.5)
@@ -48,7 +48,7 @@ def _draw_rr_lyrae(rng: np.random.Generator, number: int, heaven: Heaven) -> Thi
 
 def _draw_cepheid(rng: np.random.Generator, number: int, heaven: Heaven) -> Things:
     """Periods log-normal about 5 d (Chen et al. 2020, ApJS 249, 18; Soszynski et al. 2008), in the disc."""
-    things = stellar(rng, number, heaven, faint_heavy(rng, number, 12.5, min(heaven.site.limit() - 1, 21.5), 0.2), rng.uniform(5200, 6300, number), 5.0)
+    things = stellar(rng, number, heaven, faint_heavy(rng, number, 12.5, min(heaven.site.limit() - 1, 21.5), 0.05), rng.uniform(5200, 6300, number), 5.0)
     period = np.exp(rng.normal(np.log(4.5), 0.75, number)).clip(1.0, 80)
     amplitude = (0.5 + 0.28 * np.log10(period) + rng.normal(0, 0.15, number)).clip(0.15, 1.6)
     things.truth |= {"period_days": period, "amplitude_mag": amplitude, "phase": rng.random(number), "rise_share": rng.uniform(0.2, 0.4, number),
@@ -66,7 +66,7 @@ def _signal_pulsation(things: Things, who: Ints, mjd: Floats, band: Ints, heaven
 
 def _draw_eclipsing(rng: np.random.Generator, number: int, heaven: Heaven) -> Things:
     """Mostly contact systems of a third of a day, some detached ones of days (Chen et al. 2020: 369,707 EW, 49,943 EA)."""
-    things = stellar(rng, number, heaven, faint_heavy(rng, number, 12.3, min(heaven.site.limit() - 1.3, 22), 0.25), rng.uniform(4500, 7500, number), 14.0)
+    things = stellar(rng, number, heaven, faint_heavy(rng, number, 12.3, min(heaven.site.limit() - 1.3, 22), 0.06), rng.uniform(4500, 7500, number), 14.0)
     contact = rng.random(number) < 0.75
     period = np.where(contact, np.exp(rng.normal(np.log(0.33), 0.22, number)), np.exp(rng.normal(np.log(1.9), 0.8, number))).clip(0.2, 60)
     depth = np.where(contact, rng.uniform(0.15, 0.85, number), 0.15 + rng.exponential(0.45, number)).clip(0.1, 2.5)
@@ -88,7 +88,7 @@ def _signal_eclipsing(things: Things, who: Ints, mjd: Floats, band: Ints, heaven
 
 def _draw_long_period(rng: np.random.Generator, number: int, heaven: Heaven) -> Things:
     """Miras and semiregular giants: 30 to 600 d (Soszynski et al. 2009, AcA 59, 239)."""
-    things = stellar(rng, number, heaven, faint_heavy(rng, number, 12.3, min(heaven.site.limit() - 2, 20.5), 0.2), rng.uniform(2600, 3600, number), 8.0)
+    things = stellar(rng, number, heaven, faint_heavy(rng, number, 12.3, min(heaven.site.limit() - 2, 20.5), 0.05), rng.uniform(2600, 3600, number), 8.0)
     mira = rng.random(number) < 0.3
     period = np.where(mira, np.exp(rng.normal(np.log(280), 0.35, number)), np.exp(rng.normal(np.log(90), 0.6, number))).clip(20, 900)
     amplitude = np.where(mira, rng.uniform(2.0, 6.0, number), np.exp(rng.normal(np.log(0.35), 0.5, number))).clip(0.1, 7)

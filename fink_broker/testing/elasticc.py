@@ -31,13 +31,21 @@ class Elasticc(Packer):
         ids = {"diaObjectId": object_id}
         source = kept(thing, epoch, self._source) | ids | {"diaSourceId": object_id * 2000 + epoch}
         before = thing.earlier(epoch)
-        seen = [kept(thing, place, self._source) | ids | {"diaSourceId": object_id * 2000 + place} for place in thing.seen(epoch)]
-        forced = [self._forced(thing, place) | ids | {"diaForcedSourceId": object_id * 2000 + place} for place in before] if seen else []
+        seen = [self._seen(thing, place, object_id) for place in thing.seen(epoch)]
+        forced = [self._at_place(thing, place, object_id) for place in before] if seen else []
         packet = {
             **self.empty, "alertId": source["diaSourceId"], "diaSource": source, "prvDiaSources": seen or None, "prvDiaForcedSources": forced or None,
             "diaObject": self._object(thing, object_id),
         }  # fmt: skip
         return packet, str(source["diaSourceId"]), str(object_id)
+
+    def _seen(self, thing: MadeObject, epoch: int, object_id: int) -> dict[str, Any]:
+        """An earlier detection."""
+        return kept(thing, epoch, self._source) | {"diaObjectId": object_id, "diaSourceId": object_id * 2000 + epoch}
+
+    def _at_place(self, thing: MadeObject, epoch: int, object_id: int) -> dict[str, Any]:
+        """Forced photometry of an earlier visit."""
+        return self._forced(thing, epoch) | {"diaObjectId": object_id, "diaForcedSourceId": object_id * 2000 + epoch}
 
     def _source(self, thing: MadeObject, epoch: int) -> dict[str, Any]:
         flux, err = thing.flux[epoch], thing.flux_err[epoch]

@@ -10,6 +10,18 @@ from typing import Any
 import fastavro
 
 Encode = Callable[[Any], bytes]
+
+
+class Kept(dict[str, Any]):
+    """A record that stands in many packets, such as a visit in the history of its object; its Avro bytes are made once. Not to be changed."""
+
+    __slots__ = ("avro",)
+
+    def __init__(self, values: dict[str, Any]) -> None:
+        super().__init__(values)
+        self.avro: tuple[Any, bytes] | None = None
+
+
 _SMALL = 4096
 
 
@@ -62,6 +74,10 @@ def _encoder(schema: Any, named: dict[str, Encode]) -> Encode:
         fields = [(field["name"], _encoder(field["type"], named)) for field in schema["fields"]]
 
         def record(value: Any) -> bytes:
+            if type(value) is Kept:
+                if value.avro is None or value.avro[0] is not fields:
+                    value.avro = fields, b"".join([encode(value[name]) for name, encode in fields])
+                return value.avro[1]
             return b"".join([encode(value[name]) for name, encode in fields])
 
         named[schema["name"]] = record

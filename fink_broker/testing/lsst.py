@@ -35,17 +35,25 @@ class Lsst(Packer):
         moving_id = MOVING_ID + self.seed % 1000 * 10**9 + thing.number if known else 0
         source = kept(thing, epoch, self._source) | {"diaObjectId": object_id, "ssObjectId": moving_id}
         seen = thing.seen(epoch)
-        before = thing.earlier(epoch) if seen else []
+        before = [place for place in thing.earlier(epoch) if place >= seen[0]] if seen else []  # forced photometry begins with the object
         packet = {
             **self.empty, "diaSourceId": source["diaSourceId"], "observation_reason": "science", "target_name": "lowdust", "diaSource": source,
-            "prvDiaSources": [kept(thing, place, self._source) | {"diaObjectId": object_id} for place in seen] or None,
-            "prvDiaForcedSources": None if known else [self._forced(thing, place) | {"diaObjectId": object_id} for place in before],
+            "prvDiaSources": [self._seen(thing, place, object_id) for place in seen] or None,
+            "prvDiaForcedSources": None if known else [self._at_place(thing, place, object_id) for place in before],
             "diaObject": None if known else self._object(thing, seen, epoch, object_id),
         }  # fmt: skip
         if known:
             packet |= self._solar_system(thing, epoch, source, moving_id)
         packet |= dict(zip(("cutoutScience", "cutoutTemplate", "cutoutDifference"), self._stamps(thing, epoch, deep=True), strict=True))
         return packet, str(source["diaSourceId"]), str(object_id or moving_id)
+
+    def _seen(self, thing: MadeObject, epoch: int, object_id: int) -> dict[str, Any]:
+        """An earlier detection."""
+        return kept(thing, epoch, self._source) | {"diaObjectId": object_id}
+
+    def _at_place(self, thing: MadeObject, epoch: int, object_id: int) -> dict[str, Any]:
+        """Forced photometry of an earlier visit."""
+        return self._forced(thing, epoch) | {"diaObjectId": object_id}
 
     def _source(self, thing: MadeObject, epoch: int) -> dict[str, Any]:
         """A detection; what depends on chance is the same whenever the visit is spoken of."""

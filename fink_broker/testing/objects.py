@@ -51,7 +51,7 @@ class MadeObject:
     known: bool = False
     speed_deg_per_day: float = 0.0
     truth: dict[str, Any] = field(default_factory=dict)
-    records: dict[int, dict[str, Any]] = field(default_factory=dict, repr=False)
+    records: dict[Any, dict[str, Any]] = field(default_factory=dict, repr=False)  # by visit, or by (what, visit)
 
     @property
     def moving(self) -> bool:

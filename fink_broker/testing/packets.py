@@ -60,9 +60,11 @@ class Packer:
         brightness = int(min(max(np.log2(abs(flux) / thing.flux_err[epoch]), 2), 7))
         return stamps(thing.kind, brightness, 1 if flux > 0 else -1, int(thing.dice[epoch][9] * VARIANTS), deep)
 
+    each = 8  # detections of a moving thing
+
     def _number(self, thing: MadeObject, epoch: int) -> int:
         """A number of its own for each object of one seed; each detection of a moving thing is an object."""
-        return thing.number * 8 + (epoch - thing.detections[0] if thing.moving else 0) % 8
+        return thing.number * self.each + (epoch - thing.detections[0] if thing.moving else 0) % self.each
 
     @staticmethod
     def _count(thing: MadeObject, epoch: int) -> int:

@@ -1,4 +1,4 @@
-"""The pages: search, object, topics, ledger, status; each has a JSON twin at the same address with .json."""
+"""The pages: search, object, topics, ledger, efficiency, status; each has a JSON twin at the same address with .json."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ router = APIRouter(include_in_schema=False)
 HERE = Path(__file__).parent
 templates = Jinja2Templates(directory=HERE / "templates")
 _CONE = re.compile(r"\s*(\d+(?:\.\d*)?)[\s,;]+([+-]?\d+(?:\.\d*)?)(?:[\s,;]+(\d+(?:\.\d*)?))?\s*$")
+_FILE = re.compile(r"[a-z][a-z0-9_]*\.(?:png|parquet)")
 APART = ("xmatch", "provenance")  # module results shown apart from the scores
 BANDS = "ugrizyY"  # in the order of their wavelengths; ELAsTiCC writes the last in upper case
 SHOWN = 200  # rows of a table
@@ -215,6 +216,35 @@ def status_page(request: Request) -> Response:
 def ledger_page(request: Request) -> Response:
     """What became of every alert, night by night."""
     return show(request, "ledger", {"nights": request.app.state.broker.ledger()})
+
+
+@router.get("/efficiency")
+@router.get("/efficiency.json")
+def efficiency_page(request: Request) -> Response:
+    """Completeness and purity of every class and topic, as `fink efficiency` found them."""
+    from fink_broker.efficiency import folder_of, read
+
+    surveys = []
+    for name, survey in request.app.state.surveys.items():
+        folder = folder_of(request.app.state.settings, name)
+        if (folder / "about.json").is_file():
+            found, about = read(folder)
+            rows = found[found["by"] == "all"].drop(columns=["by", "bin", "low", "high"]).astype(object)
+            parts = {str(of): part.where(part.notna(), None).to_dict("records") for of, part in rows.groupby("of", sort=False)}
+            pictures = [of for of in parts if (folder / f"{of}.png").is_file()]
+            surveys.append({"survey": name, "title": survey.title, "about": about, "parts": parts, "pictures": pictures})
+    return show(request, "efficiency", {"surveys": surveys})
+
+
+@router.get("/efficiency/{survey}/{name}")
+def efficiency_file(request: Request, survey: str, name: str) -> Response:
+    """A plot, or a table as Parquet."""
+    from fink_broker.efficiency import folder_of
+
+    file = folder_of(request.app.state.settings, survey) / name
+    if survey not in request.app.state.surveys or not _FILE.fullmatch(name) or not file.is_file():
+        raise NotFound(f"no {name} of {survey}; `fink efficiency --survey {survey}` makes the files that /efficiency shows")
+    return FileResponse(file)
 
 
 @router.get("/docs")

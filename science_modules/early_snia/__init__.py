@@ -14,13 +14,13 @@ class EarlySNIa(ScienceModule):
     """Probability that an object is a type Ia supernova, from a light curve of a few points on.
 
     A curve of rise and decline (Bazin et al. 2009, A&A 499, 653) with a height in each band is fitted to detections, forced photometry and
-    upper limits of the last 120 d; a forest of 150 trees sees its parameters, colours, slopes and quality. Null below `min_detections`
+    upper limits of the last 120 d; a forest of 100 trees sees its parameters, colours, slopes and quality. Null below `min_detections`
     points of a signal-to-noise ratio of 5. `entropy` [bits] says which alerts a label would teach most: 1 where the model cannot tell.
     `days_from_peak` is where the fit puts the alert (negative: before the maximum), `days_error` how sure it is.
     """
 
     name = "early_snia"
-    version = "1.0"
+    version = "1.1"
     inputs = (*curve.INPUTS,)
     outputs = {"probability": "double", "entropy": "double", "days_from_peak": "double", "days_error": "double", "n_detections": "int"}
     where = "flux > 0 and mjd - first_mjd < 100 and ss_object_id is null"

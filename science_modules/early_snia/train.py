@@ -13,6 +13,7 @@ from sklearn.ensemble import RandomForestClassifier
 from fink_broker import curve
 from fink_broker.model import roc_auc, sha256
 from fink_broker.skysim import Sky, light_curves
+from science_modules._baseline import cuts, regression, simple
 from science_modules.early_snia.rise import DAYS, MISSING, NAMES, features
 
 FOLDER = Path(__file__).parent
@@ -37,25 +38,25 @@ def sample(things: int, seed: int) -> tuple[pd.DataFrame, pd.DataFrame]:
     return alerts[young].reset_index(drop=True), truth[young].reset_index(drop=True)
 
 
-def table(alerts: pd.DataFrame) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """what the forest sees, and which alerts have a detection."""
+def table(alerts: pd.DataFrame) -> tuple[NDArray[np.float64], NDArray[np.bool_], NDArray[np.float64]]:
+    """What the forest sees, which alerts have a detection, and what the baselines see."""
     points = curve.points(alerts, DAYS)
     found = features(points.row, points.age, points.band, points.flux, points.err, len(alerts))
     enough = np.bincount(points.row[points.flux >= 5 * points.err], minlength=len(alerts)) >= 1
-    return np.where(np.isfinite(found), found, MISSING), enough
+    return np.where(np.isfinite(found), found, MISSING), enough, simple(points, len(alerts))
 
 
 def main() -> None:
     """Train, test on other things of the same sky, write the model and its check set."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--things", type=int, default=75_000, help="simulated objects")
+    parser.add_argument("--things", type=int, default=180_000, help="simulated objects")
     parser.add_argument("--seed", type=int, default=11)
     parser.add_argument("--out", type=Path, default=FOLDER)
     options = parser.parse_args()
     from skl2onnx import to_onnx
 
     alerts, truth = sample(options.things, options.seed)
-    values, enough = table(alerts)
+    values, enough, plain = table(alerts)
     good = (truth["label"] == "SN Ia").to_numpy()
     test = np.random.default_rng(options.seed).random(len(alerts)) < 0.2
     forest = RandomForestClassifier(TREES, max_leaf_nodes=LEAVES, min_samples_leaf=LEAST, max_features=0.25, random_state=options.seed, n_jobs=2)
@@ -65,17 +66,23 @@ def main() -> None:
     (options.out / "model.onnx").write_bytes(model.SerializeToString())
 
     found = forest.predict_proba(values)[:, 1]
+    known = enough & ~test
+    cut = cuts(plain[known], good[known]).predict_proba(plain[:, :2])[:, 1]
+    line = regression(plain[known], good[known]).predict_proba(plain)[:, 1]
+    print(f"{known.sum()} alerts for training; ROC AUC of the model, of cuts in colour and magnitude, of a logistic regression (the most frequent class: 0.5)")
     for survey in dict.fromkeys(SURVEYS):
         for low, high in ((1, 1), (2, 2), (3, 4), (5, 9), (10, 19), (20, 999)):
             detected = values[:, NAMES.index("detected")]
             chosen = test & enough & (truth["survey"] == survey).to_numpy() & (detected >= low) & (detected <= high)
-            print(f"{survey:<6}{low:>3} to {high:>3} detections: {chosen.sum():>6} alerts, ROC AUC {roc_auc(good[chosen], found[chosen]):.3f}")
+            print(f"{survey:<6}{low:>3} to {high:>3} detections: {chosen.sum():>6} alerts, ROC AUC "
+                  + ", ".join(f"{roc_auc(good[chosen], score[chosen]):.3f}" for score in (found, cut, line)))  # fmt: skip
     chosen = np.flatnonzero(test & enough)[:CHECKED]
     columns = [*curve.INPUTS]
     check = alerts.iloc[chosen][columns].reset_index(drop=True).assign(truth=good[chosen])
     check.to_parquet(options.out / "check.parquet", compression="zstd")
-    print(f"score on the check set: roc_auc {roc_auc(good[chosen], found[chosen]):.4f}; on all {int((test & enough).sum())} held apart: "
-          f"{roc_auc(good[test & enough], found[test & enough]):.4f}; sha256 {sha256([options.out / 'model.onnx'])}")  # fmt: skip
+    aucs = ", ".join(f"{roc_auc(good[test & enough], score[test & enough]):.4f}" for score in (found, cut, line))
+    print(f"all {int((test & enough).sum())} held apart: {aucs}")
+    print(f"score on the check set: roc_auc {roc_auc(good[chosen], found[chosen]):.4f}; sha256 {sha256([options.out / 'model.onnx'])}")
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ class Transient(ScienceModule):
     """
 
     name = "transient"
-    version = "1.0"
+    version = "1.1"
     inputs = (*CURVE_INPUTS, *CONTEXT_INPUTS)
     outputs = {"class": "string", "probability": "double", "entropy": "double", **dict.fromkeys(CLASSES, "double")}
     model_files = ("model.onnx",)

@@ -11,12 +11,15 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from fink_broker import curve
 from fink_broker.model import sha256
 from fink_broker.skysim import light_curves
+from science_modules._baseline import cuts, regression, simple
 from science_modules._graph import Jax, OnnxGraph, calibration_error, fit, probabilities, sharpness
 from science_modules.transient import CLASSES
 from science_modules.transient.network import INPUTS, network, weights
 from science_modules.transient.series import CONTEXT_INPUTS, CURVE_INPUTS, series
+from science_modules.transient.series import DAYS as SEEN_DAYS
 
 FOLDER = Path(__file__).parent
 # Survey, alert of each thing, with forced photometry: as they come, and the first alerts once more.
@@ -41,7 +44,7 @@ def sample(things: int, seed: int) -> dict[str, NDArray[Any]]:
             made = {"points": points.astype(np.float16), "mask": mask.astype(np.int8), "about": about, "some": some, "days": days,
                     "label": truth["label"].map(names.index).to_numpy(), "survey": np.full(number, survey == "ztf"),
                     "redshift": truth["redshift"].to_numpy(float),
-                    "mag": frame["mag"].to_numpy(float)}  # fmt: skip
+                    "mag": frame["mag"].to_numpy(float), "simple": simple(curve.points(frame, SEEN_DAYS), number)}  # fmt: skip
             for name, values in made.items():
                 parts.setdefault(name, []).append(values)
     return {name: np.concatenate(values) for name, values in parts.items()}
@@ -49,20 +52,22 @@ def sample(things: int, seed: int) -> dict[str, NDArray[Any]]:
 
 def report(data: dict[str, NDArray[Any]], chances: NDArray[np.float64], train: NDArray[np.int64], test: NDArray[np.int64]) -> None:
     """The tables of the card."""
-    from sklearn.linear_model import LogisticRegression
     from sklearn.metrics import confusion_matrix, f1_score
 
     label, ztf, days = (data[name][test] for name in ("label", "survey", "days"))
-    simple = LogisticRegression(max_iter=300).fit(data["about"][train][:20_000], data["label"][train][:20_000])
-    plain = simple.predict(data["about"][test])
+    few = train[:20_000]
+    numbers = np.column_stack([data["simple"], data["about"]])
+    plain = regression(numbers[few], data["label"][few]).predict(numbers[test])
+    cut = cuts(data["simple"][train], data["label"][train]).predict(data["simple"][test][:, :2])
     guess = chances.argmax(axis=1)
     for name, mine in (("ZTF", ztf), ("LSST", ~ztf)):
         for low, high in (*DAYS, (0, 10000)):
             k = mine & (days >= low) & (days < high)
             often = np.bincount(label[k]).max() / k.sum()
             f1 = f1_score(label[k], guess[k], average="macro", zero_division=0)
+            others = " | ".join(f"{(one[k] == label[k]).mean():.3f}" for one in (plain, cut))
             print(f"| {name} | {low:g}–{high:g} | {k.sum()} | {(guess[k] == label[k]).mean():.3f} | {f1:.3f} "
-                  f"| {calibration_error(chances[k], label[k]):.3f} | {(plain[k] == label[k]).mean():.3f} | {often:.3f} |")  # fmt: skip
+                  f"| {calibration_error(chances[k], label[k]):.3f} | {others} | {often:.3f} |")  # fmt: skip
     for what, edges in (("mag", (0, 18, 19, 20, 21, 22, 23, 30)), ("redshift", (0, 0.05, 0.1, 0.2, 0.4, 0.8, 3))):
         for low, high in pairwise(edges):
             k = (data[what][test] >= low) & (data[what][test] < high)
@@ -76,8 +81,8 @@ def report(data: dict[str, NDArray[Any]], chances: NDArray[np.float64], train: N
 def main() -> None:
     """Simulate, train, calibrate, test on other things of the same sky, write the model and its check set."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--things", type=int, default=120_000, help="simulated objects")
-    parser.add_argument("--epochs", type=int, default=12)
+    parser.add_argument("--things", type=int, default=160_000, help="simulated objects")
+    parser.add_argument("--epochs", type=int, default=14)
     parser.add_argument("--seed", type=int, default=31)
     parser.add_argument("--cache", type=Path, help="file of the simulated arrays (.npz), made if it is not there")
     parser.add_argument("--only-simulate", action="store_true")

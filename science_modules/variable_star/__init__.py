@@ -29,7 +29,7 @@ class VariableStar(ScienceModule):
     """
 
     name = "variable_star"
-    version = "1.0"
+    version = "1.1"
     inputs = (*curve.HISTORY_INPUTS, *CONTEXT)
     outputs = {
         "class": "string", "probability": "double", "period_days": "double", "amplitude": "double", "amplitude_band": "string",

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from fink_broker.contract import check_modules
+from fink_broker.cost import costs
 from fink_broker.science import Registry
 from fink_broker.settings import data_folder, load
 
@@ -48,3 +49,14 @@ def test_a_module_on_real_alerts(spark: "SparkSession", shared: Path, tmp_path: 
     paths = [shared / "alerts" / "ztf" / "ztf_v3_3_kowalski_20200202.tar.xz"]
     (check,) = check_modules(settings, ["magnitude_rate"], ["ztf"], paths=paths)
     assert not check.fault
+
+
+def test_what_modules_cost_together(spark: "SparkSession", tmp_path: Path) -> None:
+    assert spark
+    settings = load(options={"broker": {"home": str(tmp_path)}})
+    (cost,) = costs(settings, ["early_snia", "transient", "purity"], ["ztf"], 80, seconds=0.2)
+    assert cost.alerts == 80
+    assert cost.asked["transient"] == 1
+    assert 0.1 < cost.asked["early_snia"] < 0.9  # only young and positive detections
+    assert 0 < cost.modules["purity"] < cost.modules["transient"] < cost.together
+    assert "ms of CPU an alert, 80 alerts, each with its `where` (share of them): " in str(cost)

@@ -5,6 +5,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 from confluent_kafka import Consumer, TopicPartition
 from typer.testing import CliRunner
@@ -121,3 +122,18 @@ def test_the_command(settings: Settings, tmp_path: Path) -> None:
     assert len(received(settings, "simulated_files")) == 8
     missing = RUNNER.invoke(app, [*run, "--display", "candidate.none"], catch_exceptions=False)
     assert "no alert has a field candidate.none" in missing.output
+
+
+def test_the_simulated_sky(settings: Settings, tmp_path: Path) -> None:
+    if not app.registered_commands:
+        mount()
+    run = ["--home", str(settings.home), "simulate", "--sky", "--survey", "ztf", "--number", "30", "--topic", "simulated_sky", "--mix", "SN Ia=1,agn=1"]
+    done = RUNNER.invoke(app, [*run, "--truth", str(tmp_path / "truth.parquet"), "--night", "2026-02-03"], catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    assert "alerts simulated sky" in done.stdout
+    assert len(received(settings, "simulated_sky")) == 30
+    truth = pd.read_parquet(tmp_path / "truth.parquet")
+    assert set(truth["label"]) == {"SN Ia", "AGN"}
+    assert truth["mjd"].between(61074, 61078).all()
+    refused = RUNNER.invoke(app, [*run[:4], "--kind", "bogus"])
+    assert "--mix instead of --kind" in str(refused.exception)

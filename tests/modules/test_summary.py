@@ -11,7 +11,7 @@ from fink_broker.settings import data_folder
 
 REGISTRY = Registry.load(data_folder("science_modules"))
 MODULE = REGISTRY.get("summary")
-OTHERS = ["solar_system", "xmatch", "early_snia", "variable_star", "transient"]
+OTHERS = ["solar_system", "xmatch", "early_snia", "variable_star", "stamp_class", "transient"]
 
 
 def row(**said: object) -> dict[str, object]:
@@ -67,6 +67,19 @@ def test_a_period_that_is_no_chance_makes_a_periodic_variable_of_its_kind() -> N
     found = run(row(**both, **star, variable_star__false_alarm_probability=1e-9), row(**both, **star, variable_star__false_alarm_probability=0.2))
     assert found["class"].tolist() == ["RR Lyrae", "AGN"]
     assert found["reasons"][0][-1] == "variable_star: RR Lyrae 0.80"
+
+
+def test_the_cutouts_of_a_first_alert_weigh_all_classes() -> None:
+    alike = transient(sn_ia=0.3, kilonova=0.3, bogus=0.3)
+    stamps = {
+        f"stamp_class__{name}": value for name, value in (("bogus", 0.8), ("asteroid", 0.05), ("transient", 0.05), ("agn", 0.05), ("variable_star", 0.05))
+    }
+    found = run(row(**alike), row(**alike, **stamps, stamp_class__class="bogus", stamp_class__probability=0.8))
+    assert found["class"][1] == "bogus"
+    left, weights = 0.1 / 11, {"bogus": (4 * 1) ** 0.5, "others": 0.25**0.5}
+    assert found["probability"][1] == pytest.approx(0.3 * weights["bogus"] / (0.3 * weights["bogus"] + (0.6 + 11 * left) * weights["others"]))
+    assert found["reasons"][1][-1] == "stamp_class: bogus 0.80"
+    assert found["reasons"][0][-1].startswith("transient: ")
 
 
 def test_what_is_not_told_apart_is_unclear_and_nothing_said_is_null() -> None:

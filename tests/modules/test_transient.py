@@ -1,6 +1,7 @@
 """The network sees what it should: the last visits, those before spread out, nothing later."""
 
 import sys
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -9,6 +10,7 @@ import pytest
 from fink_broker.sample import sample
 from fink_broker.science import Registry
 from fink_broker.settings import data_folder
+from tests.modules.ztf_packets import columns
 
 REGISTRY = Registry.load(data_folder("science_modules"))
 MODULE = REGISTRY.get("transient")
@@ -101,3 +103,23 @@ def test_the_graph_is_what_was_trained() -> None:
     hidden[mask == 0] = 9
     again = session.run(None, {"points": hidden, "mask": mask, "about": about})[0]
     assert np.allclose(found, again, atol=1e-5)  # what is masked does not count
+
+
+def test_real_asteroids_and_quasars_are_found(shared: Path) -> None:
+    from fink_broker.skysim.realism import real
+
+    folder = shared / "alerts" / "ztf" / "labelled"
+    packets = list(real(sorted(folder.glob("fink_night_20240115_part*.parquet")), "ztf"))
+    for packet in packets:
+        packet["prv_candidates"] = [*(packet["prv_candidates"] if packet["prv_candidates"] is not None else ())]
+    module = MODULE()
+    module.setup()
+    found = module.process(columns(packets)[list(module.inputs)])["class"].to_numpy()
+    known = np.array([packet["candidate"]["ssnamenr"] not in (None, "null") and 0 <= packet["candidate"]["ssdistnr"] <= 5 for packet in packets])
+    assert known.sum() > 100
+    assert (found[known] == "asteroid").all()
+    quasars = np.array([packet["cdsxmatch"] == "QSO" for packet in packets]) & ~known
+    assert quasars.sum() > 20
+    assert (found[quasars] == "AGN").mean() > 0.75
+    good = np.array([packet["candidate"]["rb"] > 0.65 for packet in packets]) & ~known
+    assert (found[good] == "bogus").mean() < 0.2

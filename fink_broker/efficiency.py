@@ -1,0 +1,253 @@
+"""How complete and pure the answers of modules and filters are: simulated objects among a night's alerts, through the unchanged chain."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from itertools import islice, pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from fink_broker import __version__, sky
+from fink_broker.alert import AGAIN, Decoder
+from fink_broker.errors import ConfigError
+from fink_broker.filters import load_filters, route, topic_name, understood
+from fink_broker.jobs import sources, steps
+from fink_broker.jobs.session import session
+from fink_broker.schema import SchemaLibrary
+from fink_broker.science import Registry
+from fink_broker.settings import Settings
+from fink_broker.simulate import read_alerts
+from fink_broker.skysim.alerts import Campaign
+from fink_broker.skysim.kind import LABELS, source_density
+from fink_broker.skysim.observation import START_MJD
+from fink_broker.skysim.population import KINDS
+from fink_broker.survey import load_survey
+from fink_broker.testing import encode
+
+AT_ONCE = 1000  # alerts that go through the chain together
+SIGMA = 1.0  # of the intervals
+# Edges of the bins: magnitude, days since the first detection, catalogued sources an arcmin^2 (9 at the pole, 117 in the plane).
+BINS = {"mag": (0, 17, 18, 19, 20, 21, 22, 23, 24, 30), "days": (0, 0.5, 3, 10, 30, 100, 100_000), "density": (0, 12, 20, 40, 80, 200)}
+EXTRAGALACTIC = ("SN Ia", "SN Ib/c", "SN II", "SLSN", "TDE", "kilonova")
+STARS = {"RR Lyrae": "rr_lyrae", "Cepheid": "cepheid", "eclipsing binary": "eclipsing_binary", "long-period variable": "long_period_variable"}
+GALACTIC: tuple[str, ...] = ("dwarf nova", "flare", "microlensing", "periodic variable", "other")
+STAMPS = {"bogus": ("bogus",), "asteroid": ("asteroid",), "transient": EXTRAGALACTIC, "agn": ("AGN",), "variable_star": GALACTIC}
+
+
+@dataclass(frozen=True)
+class Question:
+    """One answer that the chain gives of every alert: a class of a module, or a filter's topic; and whom it means (labels or kinds)."""
+
+    of: str  # module, or "filter"
+    name: str  # class or filter
+    sql: str  # whether the alert is chosen
+    aims: tuple[str, ...]  # none: nothing is called right or wrong
+    asked: str = "true"  # whether the module was asked at all
+
+
+def _classes(module: str, names: dict[str, tuple[str, ...]]) -> list[Question]:
+    return [Question(module, name, f"{module}.class = '{name}'", aims, f"{module}.class is not null") for name, aims in names.items()]
+
+
+def _summary() -> list[Question]:
+    found = _classes("summary", {name: (name,) for name in LABELS})
+    own = ", ".join(f"'{name}'" for name in ("periodic variable", *STARS))
+    periodic = Question("summary", "periodic variable", f"summary.class in ({own})", ("periodic variable",), "summary.class is not null")
+    return [periodic if one.name == periodic.name else one for one in found] + _classes("summary", {name: (kind,) for name, kind in STARS.items()})
+
+
+# What the modules that come with the broker answer.
+MODULES: dict[str, Callable[[], list[Question]]] = {
+    "transient": lambda: _classes("transient", {name: (name,) for name in LABELS}),
+    "summary": _summary,
+    "variable_star": lambda: _classes("variable_star", {name: (kind,) for name, kind in STARS.items()}),
+    "stamp_class": lambda: _classes("stamp_class", STAMPS),
+    "early_snia": lambda: [Question("early_snia", "SN Ia", "early_snia.probability >= 0.5", ("SN Ia",), "early_snia.probability is not null")],
+    "solar_system": lambda: [Question("solar_system", "known or candidate", "solar_system.known or solar_system.candidate", ("asteroid",))],
+    "extragalactic": lambda: [Question("extragalactic", "passes", "extragalactic.passes", EXTRAGALACTIC)],
+    "purity": lambda: [Question("purity", "passes", "purity.passes", tuple(name for name in LABELS if name != "bogus"))],
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is injected into which night; the same plan gives the same table."""
+
+    survey: str = "ztf"
+    number: int = 2000  # injected alerts, each label alike
+    night: int = 2000  # alerts of the night itself
+    seed: int = 1
+    modules: tuple[str, ...] = ()  # none: those that are enabled
+    filters: tuple[str, ...] = ()  # none: all
+    alerts: tuple[str, ...] = ()  # files of a real night; none: simulated, as the sky is
+
+
+def measure(settings: Settings, plan: Plan, say: Callable[[str], None] = lambda text: None) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, Any]]:
+    """The table (a row a question and bin), the alerts with truth and answers, and what they were made with."""
+    if plan.number < 1 or plan.night < 0:
+        raise ConfigError(f"{plan.number} injected alerts into {plan.night}; expected 1 or more, and 0 or more")
+    run = _Run(settings, plan)
+    found, packets = [], _packets(settings, plan)
+    while part := list(islice(packets, AT_ONCE)):
+        found.append(run.answers(part))
+        say(f"{sum(map(len, found)):,} alerts")
+    alerts = pd.concat(found, ignore_index=True)
+    about = {"broker": __version__, **asdict(plan), "start_mjd": START_MJD, "alerts_used": len(alerts), "models": sorted(set(alerts["models"].dropna())),
+             "provenance": run.chain.provenance, "filters_used": {rule.name: rule.version for rule in run.rules},
+             "questions": [asdict(one) for one in run.questions]}  # fmt: skip
+    return table(alerts, run.questions), alerts, about
+
+
+def _packets(settings: Settings, plan: Plan) -> Iterator[tuple[bytes, dict[str, Any]]]:
+    """Packets in time order with their truth: those injected among those of the night."""
+    about = load_survey(settings.schemas_path, plan.survey)
+    made = [(Campaign(plan.survey, plan.number, plan.seed, nights=1, mix="even", schemas=settings.schemas_path), "injected")]
+    if plan.night and not plan.alerts:
+        made.append((Campaign(plan.survey, plan.night, plan.seed + 5_000_000, nights=1, mix="natural", schemas=settings.schemas_path), "night"))
+    found = [(one.mjd, encode(about, one.packet), one.truth | {"source": source}) for campaign, source in made for one in campaign.alerts()]
+    if plan.alerts:
+        real = read_alerts([Path(name) for name in plan.alerts], settings.schemas_path, lambda text: None, [plan.survey])
+        found += [(packet.mjd, packet.value, {"source": "night"}) for packet in islice(real, plan.night)]
+        # a real night is of another time: it comes after, and its alerts stay in their order
+    found.sort(key=lambda one: (one[2]["source"] != "injected" and bool(plan.alerts), one[0]))
+    return iter([(value, truth) for _, value, truth in found])
+
+
+class _Run:
+    """Decoder, modules, filters and questions, ready for batches."""
+
+    def __init__(self, settings: Settings, plan: Plan) -> None:
+        if unknown := set(plan.modules) - set(MODULES):
+            raise ConfigError(f"of module '{min(unknown)}' no class can be asked; there are {', '.join(sorted(MODULES))}")
+        names = [*settings.science.modules, *(name for module in plan.modules for name in _with_others(settings, module))]
+        settings = settings.model_copy(update={"science": settings.science.model_copy(update={"modules": tuple(dict.fromkeys(names))})})
+        self.survey = load_survey(settings.schemas_path, plan.survey)
+        self.spark = session(settings, "efficiency")
+        self.decoder = Decoder(self.survey, SchemaLibrary.load(settings.schemas_path, plan.survey))
+        self.chain = steps.science_chain(settings, plan.survey)
+        rules = load_filters(settings.filters_path, plan.survey)
+        if unknown := set(plan.filters) - {rule.name for rule in rules}:
+            raise ConfigError(f"no filter named '{min(unknown)}' for {plan.survey}; known: {', '.join(rule.name for rule in rules)}")
+        if wrong := {aim for rule in rules for aim in rule.aims} - {*LABELS, *KINDS}:
+            raise ConfigError(f"a filter aims at '{min(wrong)}'; labels are {', '.join(LABELS)}, kinds {', '.join(KINDS)}")
+        empty = self._through(self.spark.createDataFrame([], sources.RECORD), [])
+        self.rules = [rule for rule in rules if (rule.name in plan.filters or not plan.filters) and (rule.python or understood(empty, rule.where))]
+        modules = [name for name in self.chain.names if name in MODULES and (name in plan.modules or not (plan.modules or plan.filters))]
+        self.questions = [question for name in modules for question in MODULES[name]()]
+        if plan.filters or not plan.modules:
+            topics = {rule.name: f"array_contains(topics, '{topic_name(rule, plan.survey)}')" for rule in self.rules}
+            self.questions += [Question("filter", rule.name, topics[rule.name], rule.aims) for rule in self.rules]
+
+    def _through(self, records: Any, rules: Sequence[Any]) -> Any:
+        return route(steps.enrich(self.decoder.decode(records), self.chain, self.survey), rules, self.survey)
+
+    def answers(self, packets: Sequence[tuple[bytes, dict[str, Any]]]) -> pd.DataFrame:
+        """Truth and answers of some packets, in their order."""
+        rows = [(bytearray(value), self.survey.name, 0, place) for place, (value, _) in enumerate(packets)]
+        records = self.spark.createDataFrame(rows, "value binary, topic string, partition int, offset bigint")
+        records = records.selectExpr("*", "timestamp_millis(0) timestamp").repartition(self.spark.sparkContext.defaultParallelism, "offset")
+        first = self.decoder.decode(records).persist()
+        parts = [first.where(f"reason is null or reason != '{AGAIN}'")]
+        doubtful = first.where(f"reason = '{AGAIN}'")
+        if located := (self.decoder.decode_again(doubtful) if doubtful.count() else None):
+            parts.append(located[0])
+        asked = [f"coalesce(({one.sql}), false) q{place}" for place, one in enumerate(self.questions)]
+        asked += [f"coalesce(({one.asked}), false) a{place}" for place, one in enumerate(self.questions)]
+        columns = ["origin.offset", "alert_id", "object_id", "ra", "dec", "mjd", "first_mjd", "mag", "band", "reason", *asked]
+        found = [route(steps.enrich(part, self.chain, self.survey), self.rules, self.survey).selectExpr(*columns).toPandas() for part in parts]
+        for frame in (first, *(located or ())):
+            frame.unpersist()
+        frame = pd.concat([one for one in found if len(one)], ignore_index=True).sort_values("offset", ignore_index=True)
+        names = ("source", "kind", "label", "models", "redshift")
+        truth = pd.DataFrame([{name: packets[place][1].get(name) for name in names} for place in frame.pop("offset")], columns=list(names))
+        return pd.concat([truth, frame], axis=1)
+
+
+def _with_others(settings: Settings, module: str) -> list[str]:
+    """A module and those that it reads."""
+    registry = Registry.load(settings.modules_path)
+    others = [name.split(".")[0] for name in registry.get(module).inputs]
+    return [*(name for other in dict.fromkeys(others) if other in set(registry) for name in _with_others(settings, other)), module]
+
+
+def table(alerts: pd.DataFrame, questions: Sequence[Question]) -> pd.DataFrame:
+    """Completeness and purity of every question, over all alerts and by magnitude, type, days since the first detection and sky density.
+
+    `completeness` is the share of those meant that are chosen, with its interval of one sigma (Wilson 1927). Purity is the share of those meant
+    among the chosen whose truth is known, once with each label alike (`purity_even`) and once as common as in the night (`purity_night`;
+    null for a real night, of which nobody knows the truth).
+    """
+    alerts = alerts[alerts["reason"].isna()].reset_index(drop=True)
+    latitude = np.abs(sky.galactic_latitude(alerts["ra"].to_numpy(float), alerts["dec"].to_numpy(float)))
+    values = {"mag": alerts["mag"].to_numpy(float), "days": (alerts["mjd"] - alerts["first_mjd"]).to_numpy(float), "density": source_density(latitude) * 3600}
+    parts: list[tuple[str, str, float, float, NDArray[np.bool_]]] = [("all", "all", math.nan, math.nan, np.ones(len(alerts), bool))]
+    for by, edges in BINS.items():
+        for low, high in pairwise(edges):
+            inside = (values[by] >= low) & (values[by] < high)
+            parts.append((by, f"{low:g} to {high:g}" if (low, high) != edges[-2:] or by == "density" else f"over {low:g}", low, high, inside))
+    parts += [("type", name, math.nan, math.nan, (alerts["kind"] == name).to_numpy()) for name in KINDS]
+    label, night = alerts["label"], (alerts["source"] == "night").to_numpy()
+    known = label.notna().to_numpy()
+    even, common = _weights(label, np.ones(len(alerts), bool)), _weights(label, night & known, natural=True)
+    rows = []
+    for place, question in enumerate(questions):
+        chosen, asked = alerts[f"q{place}"].to_numpy(bool), alerts[f"a{place}"].to_numpy(bool)
+        meant = (label.isin(question.aims) | alerts["kind"].isin(question.aims)).to_numpy()
+        for by, name, low, high, inside in parts:
+            if not inside.any():
+                continue
+            right, found, true = (inside & mask for mask in (meant & chosen, known & chosen, meant))
+            rows.append({
+                "of": question.of, "name": question.name, "by": by, "bin": name, "low": low, "high": high, "alerts": int((inside & known).sum()),
+                "meant": int(true.sum()), "asked": int((true & asked).sum()), "right": int(right.sum()), "chosen": int(found.sum()),
+                "chosen_of_night": int((inside & night & chosen).sum()), "share_chosen": _share(found.sum(), (inside & known).sum()),
+                **_interval(int(right.sum()), int(true.sum())),
+                "purity_even": _share(even[right].sum(), even[found].sum()) if question.aims else math.nan,
+                "purity_night": _share(common[right].sum(), common[found].sum()) if question.aims and common.any() else math.nan,
+            })  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def _weights(label: pd.Series[Any], of: NDArray[np.bool_], natural: bool = False) -> NDArray[np.float64]:
+    """Of each alert: such that labels are alike, or (`natural`) as common as among `of`."""
+    counts, wanted = label.value_counts(), label[of].value_counts()
+    share = {name: (float(wanted.get(name, 0)) if natural else 1.0) / number for name, number in counts.items()}
+    return np.array([share.get(name, 0.0) for name in label], float)
+
+
+def _share(part: float, whole: float) -> float:
+    return float(part / whole) if whole else math.nan
+
+
+def _interval(right: int, meant: int) -> dict[str, float]:
+    """A share and its interval (Wilson 1927)."""
+    if not meant:
+        return {"completeness": math.nan, "completeness_low": math.nan, "completeness_high": math.nan}
+    share, z = right / meant, SIGMA**2 / meant
+    middle, half = (share + z / 2) / (1 + z), math.sqrt(z * (share * (1 - share) + z / 4)) / (1 + z)
+    return {"completeness": share, "completeness_low": max(0.0, middle - half), "completeness_high": min(1.0, middle + half)}
+
+
+def folder_of(settings: Settings, survey: str) -> Path:
+    """Where the tables and plots of a survey lie, for the page."""
+    return settings.home / "efficiency" / survey
+
+
+def write(folder: Path, found: pd.DataFrame, alerts: pd.DataFrame, about: dict[str, Any]) -> None:
+    """Table and alerts as Parquet, what they were made with as JSON."""
+    folder.mkdir(parents=True, exist_ok=True)
+    found.to_parquet(folder / "efficiency.parquet", compression="zstd", index=False)
+    alerts.to_parquet(folder / "alerts.parquet", compression="zstd", index=False)
+    (folder / "about.json").write_text(json.dumps(about, indent=2, default=str))
+
+
+def read(folder: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """The table that was written there, and what it was made with."""
+    return pd.read_parquet(folder / "efficiency.parquet"), json.loads((folder / "about.json").read_text())

@@ -1,0 +1,247 @@
+"""Packers of the simulated sky: those of made-up alerts, with everything that the sky knows in place of dice."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from fink_broker.skysim.asteroids import earth, heliocentric, moving
+from fink_broker.skysim.observatory import ZTF, Observatory
+from fink_broker.skysim.shapes import shapes
+from fink_broker.skysim.stamps import Scene, as_fits, stamps
+from fink_broker.testing.elasticc import Elasticc
+from fink_broker.testing.encoder import Kept
+from fink_broker.testing.lsst import Lsst
+from fink_broker.testing.objects import MadeObject
+from fink_broker.testing.packets import Packer
+from fink_broker.testing.ztf import MISSING, NOT_MEASURED, UNIT, ZERO_POINT, Ztf
+
+NAMES = 26**7
+
+
+@dataclass
+class SkyThing(MadeObject):
+    """A thing of the sky as the packers take it, with what they would otherwise throw dice for."""
+
+    first_visit: int = 0
+    places: list[tuple[float, float]] = field(default_factory=list)
+    forced: list[float] = field(default_factory=list)
+    seeing: list[float] = field(default_factory=list)  # [arcsec]
+    scores: list[float] = field(default_factory=list)  # real-bogus
+    bells: list[list[float]] = field(default_factory=list)  # independent normal numbers of each visit
+    template: list[float] = field(default_factory=list)  # [nJy] by band
+    near: tuple[float, float, float] = (0.0, 0.0, 0.0)  # nearest catalogued source: distance [arcsec], star score, magnitude
+    age_days: float = 0.0
+    seen_before: int = 0
+    scene: Scene = field(default_factory=lambda: Scene(63))
+    site: Observatory = ZTF
+    chance_asteroid: float = -1.0
+
+    def place(self, epoch: int) -> tuple[float, float]:
+        """Measured position at a visit [deg]."""
+        return self.places[epoch]
+
+    def under(self, epoch: int) -> float:
+        """Flux in the template at a visit's band [nJy]."""
+        return self.template[self.site.bands.index(self.band[epoch])]
+
+
+def once(thing: MadeObject, what: str, epoch: int, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """The record of a visit in the history of a thing, made and encoded once for all its alerts."""
+    found = thing.records.get((what, epoch))
+    if found is None:
+        found = thing.records[what, epoch] = Kept(make())
+    return found
+
+
+def _drawn(packer: Packer, thing: SkyThing, epoch: int) -> tuple[bytes, bytes, bytes]:
+    """Cutouts of one visit; their noise is the same whenever they are made."""
+    site = thing.site
+    rng = np.random.default_rng([packer.seed % 2**32, 0x57A3, thing.number, thing.first_visit + epoch])
+    band = site.bands.index(thing.band[epoch])
+    images = stamps(thing.scene, site, band, thing.flux[epoch], thing.depth[epoch], thing.seeing[epoch], site.seeing_arcsec, rng)
+    return as_fits(*images, site)
+
+
+class SkyZtf(Ztf):
+    """Packs the simulated sky as alerts of ZTF."""
+
+    each = 64
+
+    def pack(self, thing: MadeObject, epoch: int) -> tuple[dict[str, Any], str, str]:
+        """See Packer."""
+        packet, candid, _ = super().pack(thing, epoch)
+        name = sky_name(self.seed, self._number(thing, epoch))
+        return packet | {"objectId": name, "publisher": "ZTF (simulated)"}, candid, name
+
+    def _stamps(self, thing: MadeObject, epoch: int, deep: bool) -> tuple[bytes, bytes, bytes]:
+        assert isinstance(thing, SkyThing)
+        return _drawn(self, thing, epoch)
+
+    @staticmethod
+    def _count(thing: MadeObject, epoch: int) -> int:
+        return thing.number % 1_000_000  # a visit of a thing has a pid of its own
+
+    def _visit(self, thing: MadeObject, epoch: int) -> dict[str, Any]:
+        visit = super()._visit(thing, epoch)
+        return visit | {"magzpsci": _zero_point(visit)}
+
+    def _candidate(self, thing: MadeObject, epoch: int) -> dict[str, Any]:
+        assert isinstance(thing, SkyThing)
+        values = super()._candidate(thing, epoch)
+        dice, bell, score = thing.dice[epoch], thing.bells[epoch], thing.scores[epoch]
+        good, under, (distance, star, near_mag) = thing.kind != "bogus", thing.under(epoch), thing.near
+        values |= shapes(values["magpsf"], values["sigmapsf"], values["scorr"], thing.seeing[epoch], good, thing.scene.trail_pixels, bell)
+        before = [*thing.seen(epoch), epoch]
+        values |= {
+            "drb": score, "rb": min(max(0.42 + 0.42 * score + 0.12 * bell[5], 0.02), 0.999), "nbad": 0 if good or dice[6] < 0.85 else int(dice[6] * 4),
+            "ndethist": len(before) + thing.seen_before,
+            "ncovhist": max(epoch + 40 + int(thing.seen_before * 1.2), 350 + int(thing.luck[2] ** 1.3 * 2400)),
+            "jdstarthist": values["jd"] - (thing.mjd[epoch] - thing.mjd[before[0]]) - thing.age_days, "ranr": thing.ra, "decnr": thing.dec,
+            "distnr": distance / 1.01 * float(np.exp(0.15 * bell[4])), "sigmagnr": 0.02 + 0.04 * dice[3],
+            "magnr": float(31.4 - 2.5 * np.log10(under)) if under > 0 and distance < 2.5 else near_mag,
+            "neargaia": distance if star > 0.5 and near_mag < 20.8 else 4 + 45 * thing.luck[3],
+            "maggaia": near_mag if near_mag < 20.8 else 15 + 5 * thing.luck[1],
+        }  # fmt: skip
+        return values
+
+    def _neighbours(self, thing: MadeObject, ra: float, dec: float, star: bool, ref_mag: float) -> dict[str, Any]:
+        assert isinstance(thing, SkyThing)
+        distance, score, mag = thing.near
+        values = super()._neighbours(thing, ra, dec, star, mag)
+        shift = distance - values["distpsnr1"]
+        values |= {f"distpsnr{place}": values[f"distpsnr{place}"] + shift for place in (1, 2, 3)}
+        return values | {"sgscore1": score}
+
+    def _solar_system(self, thing: MadeObject, epoch: int, mag: float) -> dict[str, Any]:
+        assert isinstance(thing, SkyThing)
+        known = super()._solar_system(thing, epoch, mag)
+        if known["ssnamenr"] != "null":
+            return known | {"ssdistnr": float(round(0.55 * thing.dice[epoch][5]))}
+        if thing.chance_asteroid >= 0 and not thing.moving:
+            return {"ssdistnr": float(round(thing.chance_asteroid)), "ssmagnr": 18 + 3 * thing.luck[4], "ssnamenr": str(1000 + thing.number % 700_000)}
+        return known
+
+    def _earlier(self, thing: MadeObject, epoch: int) -> dict[str, Any]:
+        return once(thing, "earlier", epoch, lambda: super(SkyZtf, self)._earlier(thing, epoch))
+
+    def _forced(self, thing: MadeObject, epoch: int) -> dict[str, Any]:
+        return once(thing, "forced", epoch, lambda: self._measured(thing, epoch))
+
+    def _measured(self, thing: MadeObject, epoch: int) -> dict[str, Any]:
+        assert isinstance(thing, SkyThing)
+        values = super()._forced(thing, epoch)
+        unit = UNIT * 10 ** (0.4 * (ZERO_POINT - values["magzpsci"]))
+        if values["forcediffimflux"] != NOT_MEASURED:
+            values |= {"forcediffimflux": thing.forced[epoch] / unit, "forcediffimfluxunc": thing.flux_err[epoch] / unit}
+        return values | {"sciinpseeing": thing.seeing[epoch] / 1.01, "magnr": thing.near[2], "distnr": thing.near[0] / 1.01}
+
+
+class SkyLsst(Lsst):
+    """Packs the simulated sky as alerts of the Rubin Observatory."""
+
+    each = 64
+
+    def _stamps(self, thing: MadeObject, epoch: int, deep: bool) -> tuple[bytes, bytes, bytes]:
+        assert isinstance(thing, SkyThing)
+        return _drawn(self, thing, epoch)
+
+    @staticmethod
+    def _count(thing: MadeObject, epoch: int) -> int:
+        return thing.number % 1_000_000
+
+    def _seen(self, thing: MadeObject, epoch: int, object_id: int) -> dict[str, Any]:
+        return once(thing, "seen", epoch, lambda: super(SkyLsst, self)._seen(thing, epoch, object_id))
+
+    def _at_place(self, thing: MadeObject, epoch: int, object_id: int) -> dict[str, Any]:
+        return once(thing, "forced", epoch, lambda: super(SkyLsst, self)._at_place(thing, epoch, object_id))
+
+    def _source(self, thing: MadeObject, epoch: int) -> dict[str, Any]:
+        assert isinstance(thing, SkyThing)
+        values = super()._source(thing, epoch)
+        dice, score, snr, under, normal = thing.dice[epoch], thing.scores[epoch], values["snr"], thing.under(epoch), thing.bells[epoch]
+        good = thing.kind != "bogus"
+        width = (thing.seeing[epoch] / 2.355) ** 2  # [arcsec2]
+        trail = thing.scene.trail_pixels * thing.site.pixel_arcsec
+        error = float(np.hypot(0.006, 0.25 * thing.seeing[epoch] / max(snr, 1))) / 3600
+        values |= {
+            "scienceFlux": thing.flux[epoch] + under, "templateFlux": under + 20 * normal[1], "templateFluxErr": 6 + 0.0004 * under, "reliability": score,
+            "raErr": error, "decErr": error, "ixxPSF": width, "iyyPSF": width, "ixx": width * (1 + 0.1 * normal[0]), "iyy": width * (1 + 0.1 * normal[2]),
+            "trailLength": max(trail, 1.25 * float(np.exp(0.3 * normal[1]))), "bboxSize": int(28 + 20 * dice[8]),
+            "psfChi2": 1681 * float(np.exp(0.04 * normal[0])) * (1 + (snr / 60) ** 2 * 0.05) * (1 if good else 2.5),
+            "extendedness": dice[8] ** 3 * 0.6 if good else dice[8] ** 1.5,
+        }  # fmt: skip
+        return values
+
+    def _forced(self, thing: MadeObject, epoch: int) -> dict[str, Any]:
+        assert isinstance(thing, SkyThing)
+        return super()._forced(thing, epoch) | {"psfFlux": thing.forced[epoch], "scienceFlux": thing.forced[epoch] + thing.under(epoch)}
+
+    def _solar_system(self, thing: MadeObject, epoch: int, source: dict[str, Any], moving_id: int) -> dict[str, Any]:
+        """Geometry and orbit as they are."""
+        found = super()._solar_system(thing, epoch, source, moving_id)
+        truth, mjd = thing.truth, np.array([thing.mjd[epoch]])
+        orbit = {name: np.array([truth[name]]) for name in ("a_au", "e", "inclination", "node", "argperi", "mean_anomaly", "epoch_mjd")}
+        helio, helio_v = (part[:, 0] for part in moving(lambda when: heliocentric(orbit, when), mjd))
+        around, around_v = (part[:, 0] for part in moving(earth, mjd))
+        near, far = helio - around, float(np.linalg.norm(helio))
+        topo, topo_v = float(np.linalg.norm(near)), helio_v - around_v
+        motion = 0.9856076686 / truth["a_au"] ** 1.5
+        values = {
+            "topoRange": topo, "helioRange": far, "phaseAngle": float(np.degrees(np.arccos(np.clip(helio @ near / far / topo, -1, 1)))),
+            "elongation": float(np.degrees(np.arccos(np.clip(-around @ near / np.linalg.norm(around) / topo, -1, 1)))),
+            "topoRangeRate": float(topo_v @ near / topo), "helioRangeRate": float(helio_v @ helio / far), "ephRateRa": truth["east"],
+            "ephRateDec": truth["north"], "ephRate": truth["speed_deg_per_day"], "ephVmag": truth["v_mag"], "helio_vtot": float(np.linalg.norm(helio_v)),
+            "topo_vtot": float(np.linalg.norm(topo_v)),
+        }  # fmt: skip
+        for name, place, velocity in (("helio", helio, helio_v), ("topo", near, topo_v)):
+            values |= {f"{name}_{axis}": float(part) for axis, part in zip("xyz", place, strict=True)}
+            values |= {f"{name}_v{axis}": float(part) for axis, part in zip("xyz", velocity, strict=True)}
+        angles = {name: float(np.degrees(truth[name])) for name in ("node", "argperi", "mean_anomaly")}
+        elements = {"a": truth["a_au"], "e": truth["e"], "q": truth["a_au"] * (1 - truth["e"]), "i": float(np.degrees(truth["inclination"])), **angles,
+                    "h": truth["h"], "epoch_mjd": truth["epoch_mjd"], "mean_motion": motion, "period": 360 / motion,
+                    "peri_time": truth["epoch_mjd"] - angles["mean_anomaly"] / motion}  # fmt: skip
+        return {
+            "ssSource": found["ssSource"] | {name: value for name, value in values.items() if name in found["ssSource"]},
+            "mpc_orbits": found["mpc_orbits"] | {name: value for name, value in elements.items() if name in found["mpc_orbits"]},
+        }
+
+
+class SkyElasticc(Elasticc):
+    """Packs the simulated sky as alerts of the ELAsTiCC challenge."""
+
+    each = 64
+
+    def _seen(self, thing: MadeObject, epoch: int, object_id: int) -> dict[str, Any]:
+        return once(thing, "seen", epoch, lambda: super(SkyElasticc, self)._seen(thing, epoch, object_id))
+
+    def _at_place(self, thing: MadeObject, epoch: int, object_id: int) -> dict[str, Any]:
+        return once(thing, "forced", epoch, lambda: super(SkyElasticc, self)._at_place(thing, epoch, object_id))
+
+    def _forced(self, thing: MadeObject, epoch: int) -> dict[str, Any]:
+        assert isinstance(thing, SkyThing)
+        return super()._forced(thing, epoch) | {"psFlux": thing.forced[epoch]}
+
+
+PACKERS: dict[str, type[Packer]] = {"ztf": SkyZtf, "lsst": SkyLsst, "elasticc": SkyElasticc}
+
+
+def _zero_point(visit: dict[str, Any]) -> float:
+    """Zero point of an exposure [mag]: much the same, now and then lower in thin clouds."""
+    part = visit["pid"] * 2654435761 % 1000 / 1000
+    return float(26.38 - 0.22 * part - 0.6 * part**12)
+
+
+def sky_name(seed: int, number: int) -> str:
+    """Name in the style of ZTF, its own for each seed (to 20) and number (to 400 million)."""
+    value, letters = (seed % 20 * 400_000_000 + number) % NAMES, ""
+    for _ in range(7):
+        value, rest = divmod(value, 26)
+        letters = chr(97 + rest) + letters
+    return f"ZTF26{letters}"
+
+
+__all__ = ["MISSING", "PACKERS", "SkyThing", "sky_name"]

@@ -1,0 +1,167 @@
+"""Trains stamp_class on packets of the simulated sky: python -m science_modules.stamp_class.train [--alerts N] [--epochs N] [--seed N] [--out FOLDER]."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from fink_broker.model import sha256
+from fink_broker.skysim.alerts import Campaign
+from fink_broker.skysim.observation import START_MJD
+from science_modules._baseline import cuts, regression
+from science_modules._graph import Jax, OnnxGraph, Weights, calibration_error, fit, probabilities, sharpness
+from science_modules.stamp_class import CLASSES
+from science_modules.stamp_class.stamps import CONTEXT, NAMES, SIDE, stamps
+
+FOLDER = Path(__file__).parent
+KINDS = {"bogus": "bogus", "asteroid": "asteroid", "AGN": "agn", "dwarf nova": "variable_star", "flare": "variable_star", "microlensing": "variable_star",
+         "periodic variable": "variable_star", "other": "variable_star"}  # the rest are transients  # fmt: skip
+MIX = {"bogus": 5, "asteroid": 5, "AGN": 4, "SN Ia": 2, "SN II": 1.5, "SN Ib/c": 1, "SLSN": 0.3, "TDE": 0.7, "kilonova": 0.2, "dwarf nova": 1, "flare": 1,
+       "microlensing": 0.7, "periodic variable": 1.5, "other": 0.5}  # fmt: skip
+SURVEYS = ("ztf", "lsst")
+NIGHTS = 12  # apart by GAP_DAYS, each with things of its own
+GAP_DAYS = 29
+MOST = 2  # alerts of one thing
+BATCH = 128
+INPUTS: dict[str, tuple[int, ...]] = {"images": (len(NAMES), SIDE, SIDE), "about": (CONTEXT,)}
+CHECKED = 50
+CUT = [1, 5]  # of what stands beside: signal-to-noise ratio and distance to the nearest source
+
+
+def row(survey: str, packet: dict[str, Any]) -> dict[str, Any]:
+    """The module's inputs out of a made-up packet."""
+    if survey == "ztf":
+        this = packet["candidate"]
+        flux = 10 ** (0.4 * (31.4 - this["magpsf"])) * (1 if this["isdiffpos"] in ("t", "1") else -1)
+        near, star = ((this[name] if this.get(name) is not None and this[name] >= 0 else np.nan) for name in ("distpsnr1", "sgscore1"))
+        cutouts = {name: packet[f"cutout{name[7:].capitalize()}"]["stampData"] for name in NAMES}
+        return {"ra": this["ra"], "dec": this["dec"], "flux": flux, "snr": 1.0857 / this["sigmapsf"], "neighbour_distance_arcsec": near,
+                "neighbour_star_score": star, **cutouts}  # fmt: skip
+    this = packet["diaSource"]
+    cutouts = {name: packet[f"cutout{name[7:].capitalize()}"] for name in NAMES}
+    return {"ra": this["ra"], "dec": this["dec"], "flux": this["psfFlux"], "snr": this["snr"], "neighbour_distance_arcsec": np.nan,
+            "neighbour_star_score": np.nan, **cutouts}  # fmt: skip
+
+
+def alerts(survey: str, number: int, seed: int) -> tuple[pd.DataFrame, NDArray[Any], NDArray[Any]]:
+    """Inputs, labels and objects of simulated alerts."""
+    rows, labels, things = [], [], []
+    for night in range(NIGHTS):
+        campaign = Campaign(survey, -(-number // NIGHTS), seed + 1000 * night, START_MJD + GAP_DAYS * night, 1, MIX)
+        for made in campaign.alerts():
+            rows.append(row(survey, made.packet))
+            labels.append(CLASSES.index(KINDS.get(made.truth["label"], "transient")))
+            things.append(f"{night} {made.object_id}")
+    return pd.DataFrame(rows), np.array(labels), np.array(things, object)
+
+
+def sample(number: int, seed: int) -> dict[str, NDArray[Any]]:
+    """Arrays of simulated alerts of both surveys."""
+    parts: dict[str, list[Any]] = {}
+    for place, survey in enumerate(SURVEYS):
+        frame, label, things = alerts(survey, number // 2, seed + place)
+        images, about, some = stamps(frame)
+        often = pd.Series(things).groupby(things).cumcount().to_numpy()
+        kept = some & (often < MOST)
+        made = {"images": images.astype(np.float16), "about": about, "label": label, "ztf": np.full(len(label), survey == "ztf"),
+                "thing": pd.factorize(things)[0] + place * 10**9}  # fmt: skip
+        for name, values in made.items():
+            parts.setdefault(name, []).append(values[kept])
+    return {name: np.concatenate(values) for name, values in parts.items()}
+
+
+def weights(rng: np.random.Generator) -> Weights:
+    """Random weights to begin with (He et al. 2015)."""
+    shapes: dict[str, tuple[int, ...]] = {
+        "c1": (12, 3, 3, 3),
+        "c2": (24, 12, 3, 3),
+        "c3": (32, 24, 3, 3),
+        "h": (32 * 9 + CONTEXT, 64),
+        "out": (64, len(CLASSES)),
+    }
+    made: Weights = {}
+    for name, shape in shapes.items():
+        inputs = np.prod(shape[1:]) if name.startswith("c") else shape[0]
+        made[name] = (rng.normal(size=shape) * np.sqrt(2 / inputs) * (0.1 if name == "out" else 1)).astype(np.float32)
+        made[f"{name}_b"] = np.zeros((1, shape[0], 1, 1) if name.startswith("c") else shape[1], np.float32)
+    return made
+
+
+def network(f: Any, w: Weights, images: Any, about: Any, factor: float = 1.0) -> Any:
+    """Logits: three convolutions with halving, one dense layer with what stands beside."""
+    x = images
+    for name in ("c1", "c2", "c3"):
+        x = f.shrink(f.relu(f.add(f.convolve(x, w[name]), w[f"{name}_b"])))
+    x = f.concat(f.reshape(x, (-1, 32 * 9)), about)
+    x = f.relu(f.add(f.matmul(x, w["h"]), w["h_b"]))
+    return f.multiply(f.add(f.matmul(x, w["out"]), w["out_b"]), np.float32(factor))
+
+
+def main() -> None:
+    """Simulate, train, calibrate, test on other things of the same sky, write the model and its check set."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--alerts", type=int, default=40_000, help="simulated alerts")
+    parser.add_argument("--epochs", type=int, default=14)
+    parser.add_argument("--seed", type=int, default=41)
+    parser.add_argument("--cache", type=Path, help="file of the simulated arrays (.npz), made if it is not there")
+    parser.add_argument("--only-simulate", action="store_true")
+    parser.add_argument("--out", type=Path, default=FOLDER)
+    options = parser.parse_args()
+    if options.cache and options.cache.is_file():
+        data = dict(np.load(options.cache))
+    else:
+        data = sample(options.alerts, options.seed)
+        if options.cache:
+            np.savez(options.cache, **data)
+    if options.only_simulate:
+        return
+    import jax
+    from sklearn.metrics import confusion_matrix, f1_score
+
+    rng = np.random.default_rng(options.seed)
+    part = rng.random(int((data["thing"] % 10**9).max()) + 1)[data["thing"] % 10**9]  # all alerts of a thing on one side
+    train, tuned, test = np.flatnonzero(part > 0.2), np.flatnonzero(part < 0.05), np.flatnonzero((part >= 0.05) & (part <= 0.2))
+    f = Jax()
+
+    def turned(rows: NDArray[np.int64]) -> tuple[NDArray[Any], ...]:
+        images = np.rot90(data["images"][rows].astype(np.float32), rng.integers(4), (2, 3))
+        return images[..., ::-1] if rng.random() < 0.5 else images, data["about"][rows]
+
+    w = fit(lambda w, *inputs: network(f, w, *inputs), weights(rng), turned, data["label"], train, options.epochs, rng, BATCH)
+    ask = jax.jit(lambda *inputs: network(f, w, *inputs))
+
+    def logits(rows: NDArray[np.int64]) -> NDArray[np.float64]:
+        parts = [rows[start : start + 500] for start in range(0, len(rows), 500)]
+        return np.concatenate([np.asarray(ask(data["images"][k].astype(np.float32), data["about"][k])) for k in parts])
+
+    factor = sharpness(logits(tuned), data["label"][tuned])
+    chances, label = probabilities(factor * logits(test)), data["label"][test]
+    options.out.mkdir(parents=True, exist_ok=True)
+    graph = OnnxGraph()
+    (options.out / "model.onnx").write_bytes(graph.model(network(graph, w, *INPUTS, factor), INPUTS))
+    guess = chances.argmax(axis=1)
+    plain = regression(data["about"][train], data["label"][train]).predict(data["about"][test])
+    cut = cuts(data["about"][train][:, CUT], data["label"][train]).predict(data["about"][test][:, CUT])
+    print(f"{len(train)} alerts for training, {len(test)} for the test; sharpness {factor:.3f}")
+    for name, mine in (("ZTF", data["ztf"][test]), ("LSST", ~data["ztf"][test])):
+        often = np.bincount(label[mine]).max() / mine.sum()
+        print(f"| {name} | {mine.sum()} | {(guess[mine] == label[mine]).mean():.3f} | {f1_score(label[mine], guess[mine], average='macro'):.3f} "
+              f"| {calibration_error(chances[mine], label[mine]):.3f} | {(plain[mine] == label[mine]).mean():.3f} "
+              f"| {(cut[mine] == label[mine]).mean():.3f} | {often:.3f} |")  # fmt: skip
+        for kind, values in zip(CLASSES, confusion_matrix(label[mine], guess[mine], normalize="true", labels=range(len(CLASSES))), strict=True):
+            print(f"| {kind} | " + " | ".join(f"{value:.2f}" for value in values) + " |")
+    frames = []
+    for place, survey in enumerate(SURVEYS):
+        frame, truth, _ = alerts(survey, CHECKED, options.seed + 900 + place)
+        frames.append(frame.assign(truth=np.array(CLASSES, object)[truth]))
+    pd.concat(frames, ignore_index=True).to_parquet(options.out / "check.parquet", compression="zstd")
+    print("sha256", sha256([options.out / "model.onnx"]), "; the score on the check set: fink model verify stamp_class")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,128 @@
+"""Completeness and purity: counted rightly, the same for the same seed, told by command and page."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from fastapi.testclient import TestClient
+from typer.testing import CliRunner
+
+from fink_broker.cli import app, mount
+from fink_broker.efficiency import MODULES, Plan, Question, folder_of, measure, read, table, write
+from fink_broker.efficiency_plot import plots
+from fink_broker.errors import ConfigError
+from fink_broker.settings import Settings, load
+from fink_broker.skysim.kind import LABELS
+from fink_broker.skysim.population import KINDS
+from fink_broker.web.app import create_app
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+
+def alerts(*rows: tuple[str, str | None, str | None, bool]) -> pd.DataFrame:
+    """Of (source, label, kind, chosen)."""
+    number = len(rows)
+    frame = pd.DataFrame(rows, columns=["source", "label", "kind", "q0"]).assign(a0=True, reason=None, mjd=61000.0, first_mjd=60999.0)
+    return frame.assign(mag=np.linspace(18.2, 18.8, number), ra=10.0, dec=20.0)
+
+
+def test_shares_by_hand() -> None:
+    found = table(
+        alerts(
+            ("injected", "SN Ia", "sn_ia", True),
+            ("injected", "SN Ia", "sn_ia", True),
+            ("injected", "SN Ia", "sn_ia", False),
+            ("injected", "AGN", "agn", True),
+            ("night", "SN Ia", "sn_ia", False),
+            ("night", "AGN", "agn", True),
+            ("night", "AGN", "agn", False),
+            ("night", "AGN", "blazar", False),
+            ("night", None, None, True),
+        ),
+        [Question("mine", "SN Ia", "", ("SN Ia",))],
+    )
+    row = found[found["by"] == "all"].iloc[0]
+    assert (row["alerts"], row["meant"], row["right"], row["chosen"], row["chosen_of_night"]) == (8, 4, 2, 4, 2)
+    assert row["completeness"] == 0.5
+    assert row["completeness_low"] == pytest.approx(0.276, abs=2e-3)  # half of 4, one sigma, from the formula by hand
+    assert row["completeness_high"] == pytest.approx(0.724, abs=2e-3)
+    # both labels have four alerts: each counts a quarter; in the night 1 of 4 is a supernova
+    assert row["purity_even"] == pytest.approx(0.5)
+    assert row["purity_night"] == pytest.approx(2 * 1 / 4 / (2 * 1 / 4 + 2 * 3 / 4))
+    assert found[found["by"] == "mag"]["bin"].tolist() == ["18 to 19"]
+    assert found[found["by"] == "days"]["bin"].tolist() == ["0.5 to 3"]
+    kinds = found[found["by"] == "type"].set_index("bin")
+    assert kinds.loc["agn", "share_chosen"] == pytest.approx(2 / 3)
+    assert np.isnan(kinds.loc["agn", "completeness"])
+    assert kinds.loc["sn_ia", "completeness"] == 0.5
+
+
+def test_questions_name_what_is_there() -> None:
+    for make in MODULES.values():
+        for question in make():
+            assert question.aims
+            assert set(question.aims) <= {*LABELS, *KINDS}
+
+
+@pytest.fixture(scope="module")
+def found(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> tuple[Settings, pd.DataFrame, pd.DataFrame, dict[str, Any]]:
+    assert spark
+    settings = load(options={"broker": {"home": str(tmp_path_factory.mktemp("home"))}})
+    return settings, *measure(settings, Plan(number=70, night=40, seed=3))
+
+
+def test_the_chain_answers_and_the_seed_repeats_it(found: tuple[Settings, pd.DataFrame, pd.DataFrame, dict[str, Any]]) -> None:
+    settings, rows, seen, about = found
+    assert len(seen) == 110
+    assert seen["reason"].isna().all()
+    assert (seen["source"] == "injected").sum() == 70
+    everything = rows[rows["by"] == "all"].set_index(["of", "name"])
+    assert everything.loc[("solar_system", "known or candidate"), "completeness"] > 0.9
+    assert everything.loc[("filter", "known_asteroids"), "purity_even"] == 1
+    assert np.isnan(everything.loc[("filter", "bright"), "purity_even"])  # says nothing of whom it means
+    again, same, _ = measure(settings, Plan(number=70, night=40, seed=3))
+    pd.testing.assert_frame_equal(rows, again)
+    pd.testing.assert_frame_equal(seen, same)
+    assert about["seed"] == 3
+    assert set(about["filters_used"]) == {name for of, name in everything.index if of == "filter"}
+
+
+def test_written_plotted_and_shown(found: tuple[Settings, pd.DataFrame, pd.DataFrame, dict[str, Any]]) -> None:
+    settings, rows, seen, about = found
+    with TestClient(create_app(settings)) as client:
+        assert "fink efficiency" in client.get("/efficiency").text
+        write(folder_of(settings, "ztf"), rows, seen, about)
+        assert {file.name for file in plots(rows, folder_of(settings, "ztf"))} >= {"filter.png", "solar_system.png"}
+        page = client.get("/efficiency").text
+        assert "known_asteroids" in page
+        assert "/efficiency/ztf/filter.png" in page
+        assert client.get("/efficiency/ztf/filter.png").content.startswith(b"\x89PNG")
+        assert client.get("/efficiency.json").json()["surveys"][0]["parts"]["filter"][0]["meant"] > 0
+        for path in ("/efficiency/ztf/about.json", "/efficiency/none/filter.png", "/efficiency/ztf/..%2Falerts.parquet"):
+            assert client.get(path).status_code == 404
+    kept, told = read(folder_of(settings, "ztf"))
+    pd.testing.assert_frame_equal(kept, rows)
+    assert told["seed"] == 3
+
+
+def test_what_is_not_there_is_told(tmp_path: Path, spark: SparkSession) -> None:
+    assert spark
+    settings = load(options={"broker": {"home": str(tmp_path)}})
+    with pytest.raises(ConfigError, match=r"of module 'features' no class can be asked; there are early_snia, extragalactic"):
+        measure(settings, Plan(number=1, night=0, modules=("features",)))
+    with pytest.raises(ConfigError, match="no filter named 'none' for ztf; known: asteroid_candidates"):
+        measure(settings, Plan(number=1, night=0, filters=("none",)))
+    with pytest.raises(ConfigError, match="0 injected alerts"):
+        measure(settings, Plan(number=0))
+    if not app.registered_commands:
+        mount()
+    done = CliRunner().invoke(app, ["--home", str(tmp_path), "efficiency", "--number", "20", "--night", "0", "--module", "solar_system", "--no-plots"])
+    assert done.exit_code == 0, done.output
+    assert "known or candidate" in done.stdout
+    assert "filter " not in done.stdout
+    assert (tmp_path / "efficiency" / "ztf" / "efficiency.parquet").is_file()
