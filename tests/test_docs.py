@@ -24,7 +24,7 @@ LAYERS = [
     {"past", "science_module", "science", "adapter", "catalog", "catalog_import", "curve", "isolation", "model", "sample", "filters", "filter_function"},
     {"lake", "kafka", "message", "hbase", "history", "ledger", "retention", "merge", "checkpoint"},
     {"services", "jobs", "testing", "skysim"},
-    {"conversion", "spool", "replay", "simulate", "client", "balance", "contract", "audit", "compact"},
+    {"conversion", "spool", "replay", "simulate", "client", "balance", "contract", "audit", "compact", "resend"},
     {"web", "demo", "bench"},
     {"cli"},
 ]
