@@ -76,6 +76,11 @@ class Lake:
         shutil.rmtree(staged, ignore_errors=True)
         return placed
 
+    def discard(self, staged: Iterable[Path]) -> None:
+        """Remove what is left of staged folders."""
+        for folder in staged:
+            shutil.rmtree(folder, ignore_errors=True)
+
     def remove(self, name: str, prefix: str, but: Iterable[Path] = ()) -> int:
         """Remove files that a batch left behind before it ran again, but not these; returns how many there were."""
         kept = set(but)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import time
 from collections import Counter
 from dataclasses import dataclass, field
@@ -15,6 +14,7 @@ from fink_broker import framing, kafka
 from fink_broker.errors import SchemaError, StoreError
 from fink_broker.jobs import fault
 from fink_broker.lake import Lake
+from fink_broker.ledger import append
 from fink_broker.replay import dig
 from fink_broker.schema import SchemaLibrary
 from fink_broker.survey import Survey, load_survey
@@ -81,32 +81,28 @@ def _send(settings: Settings, packets: dict[kafka.Origin, bytes], file: Path) ->
     keys = kafka.keys_at(settings, packets)
     partitions = kafka.ensure_topics(settings, {topic for topic, _, _ in packets}, "input")
     failed: list[str] = []
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with file.open("a") as marks:
 
-        def confirmed(place: kafka.Origin) -> Any:
-            def note(error: Any, record: Any) -> None:
-                if error is not None:
-                    failed.append(error.str())
-                else:
-                    marks.write(json.dumps({"from": place, "to": [record.topic(), record.partition(), record.offset()], "time": time.time()}) + "\n")
+    def confirmed(place: kafka.Origin) -> Any:
+        def note(error: Any, record: Any) -> None:
+            if error is not None:
+                failed.append(error.str())
+            else:
+                append(file, json.dumps({"from": place, "to": [record.topic(), record.partition(), record.offset()], "time": time.time()}))
 
-            return note
+        return note
 
-        producer = Producer({**kafka.client_config(settings), "acks": "all", "enable.idempotence": True, "message.max.bytes": kafka.MESSAGE_BYTES})
-        for place in sorted(packets):
-            topic, part, offset = place
-            headers: dict[str, str | bytes | None] = {"resent": f"{topic}|{part}|{offset}"}
-            where = part if part < partitions[topic] else -1
-            while True:
-                try:
-                    producer.produce(topic, packets[place], keys.get(place), partition=where, on_delivery=confirmed(place), headers=headers)
-                    break
-                except BufferError:
-                    producer.poll(0.2)
-        left = producer.flush(max(60.0, settings.kafka.timeout_seconds))
-        marks.flush()
-        os.fsync(marks.fileno())
+    producer = Producer({**kafka.client_config(settings), "acks": "all", "enable.idempotence": True, "message.max.bytes": kafka.MESSAGE_BYTES})
+    for place in sorted(packets):
+        topic, part, offset = place
+        headers: dict[str, str | bytes | None] = {"resent": f"{topic}|{part}|{offset}"}
+        where = part if part < partitions[topic] else -1
+        while True:
+            try:
+                producer.produce(topic, packets[place], keys.get(place), partition=where, on_delivery=confirmed(place), headers=headers)
+                break
+            except BufferError:
+                producer.poll(0.2)
+    left = producer.flush(max(60.0, settings.kafka.timeout_seconds))
     if failed or left:
         raise StoreError(
             f"Kafka did not confirm {len(failed) + left} of {len(packets)} packets{': ' + failed[0] if failed else ''}; call it again for the rest"
