@@ -82,6 +82,8 @@ def _write_site(conf: Path, folder: Path, ports: dict[str, int], thrift: int) ->
         "hbase.zookeeper.quorum": "127.0.0.1",
         "hbase.zookeeper.property.clientPort": str(ports["zookeeper_port"]),
         "hbase.zookeeper.property.clientPortAddress": "127.0.0.1",
+        # a machine that is busy, or was asleep, must not make the master end itself: by default it does after ten seconds
+        "zookeeper.session.timeout.localHBaseCluster": "30000",
         "hbase.unsafe.stream.capability.enforce": "false",
         "hbase.wal.provider": "filesystem",
         "hbase.master.hostname": "localhost",
