@@ -168,7 +168,7 @@ class Decoder:
         for schema in self.library.writers():
             if schema.version in versions:
                 options = {"mode": "PERMISSIVE", "avroSchema": reader}
-                one = F.when(F.expr(version) == schema.version, from_avro("body", schema.text(), options))
+                one = F.when(F.expr(version) == schema.version, from_avro("body", self.library.text(schema), options))
                 packet = one if packet is None else one.otherwise(packet)
         return packet if packet is not None else from_avro(F.lit(None).cast("binary"), reader)  # a null of the right type
 
@@ -227,7 +227,8 @@ class Decoder:
             if tails and self.survey.framing == "container":  # its length is known to be right: without a cutout it is read again
                 again = F.lit(False)
             else:
-                again = F.length(to_avro(from_avro("body", schema.text(), {"mode": "PERMISSIVE"}), schema.text())) == F.length("body")
+                text = self.library.text(schema)
+                again = F.length(to_avro(from_avro("body", text, {"mode": "PERMISSIVE"}), text)) == F.length("body")
             for path in tails:
                 tail = F.col(f"packet.{path}")
                 again = F.when(F.length(tail) > 64, F.endswith(F.col("body"), tail)).otherwise(again)

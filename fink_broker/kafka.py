@@ -139,6 +139,28 @@ def timestamp_at(settings: Settings, topic: str, partition: int, offset: int) ->
         consumer.close()
 
 
+def keys_at(settings: Settings, places: Iterable[Origin]) -> dict[Origin, bytes | None]:
+    """Keys of records of the input, those that it still holds."""
+    from confluent_kafka import Consumer, TopicPartition
+
+    places = sorted(places)
+    first = start_offsets(settings, {topic for topic, _, _ in places})
+    last = end_offsets(settings, first)
+    found: dict[Origin, bytes | None] = {}
+    consumer = Consumer({**client_config(settings), "group.id": "fink-keys", "enable.auto.commit": False})
+    try:
+        for topic, part, offset in places:
+            if first[topic].get(part, 0) <= offset < last[topic].get(part, 0):
+                consumer.assign([TopicPartition(topic, part, offset)])
+                record = consumer.poll(settings.kafka.timeout_seconds)
+                if record is not None and not record.error() and record.offset() == offset:
+                    key: Any = record.key()
+                    found[topic, part, offset] = key
+    finally:
+        consumer.close()
+    return found
+
+
 def _offsets(settings: Settings, names: Iterable[str], cluster: Cluster, when: int) -> dict[str, dict[int, int]]:
     from confluent_kafka import TopicPartition
     from confluent_kafka.admin import OffsetSpec  # type: ignore[attr-defined]

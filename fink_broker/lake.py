@@ -7,6 +7,7 @@ A night's files may be merged later (compact.py) into compacted-<id>-….parquet
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import errno
 import os
@@ -76,6 +77,11 @@ class Lake:
         shutil.rmtree(staged, ignore_errors=True)
         return placed
 
+    def discard(self, staged: Iterable[Path]) -> None:
+        """Remove what is left of staged folders."""
+        for folder in staged:
+            shutil.rmtree(folder, ignore_errors=True)
+
     def remove(self, name: str, prefix: str, but: Iterable[Path] = ()) -> int:
         """Remove files that a batch left behind before it ran again, but not these; returns how many there were."""
         kept = set(but)
@@ -89,11 +95,16 @@ class Lake:
         return sorted(int(folder.name.removeprefix("night=")) for folder in self.table(name).glob(f"survey={survey}/night=*"))
 
     def read(self, spark: SparkSession, name: str, survey: str, nights: Iterable[int] | None = None) -> DataFrame:
-        """A table as a frame of one survey; files of different schema versions are merged."""
+        """A table as a frame of one survey; fields that some files lack are null there, numbers as wide as in any file."""
+        from pyspark.sql.pandas.types import from_arrow_schema
+
         folder = self.table(name)
         paths = [f"{folder}/survey={survey}/night={night}" for night in (nights or self.nights(name, survey))]
         reader = spark.read.option("basePath", str(folder)).option("mergeSchema", "true")
-        return reader.option("ignoreMissingFiles", "false").parquet(*paths)  # rather an error than half a night
+        reader = reader.option("ignoreMissingFiles", "false")  # rather an error than half a night
+        if (columns := _joined(Path(path) for path in paths)) is not None:
+            reader = reader.schema(from_arrow_schema(columns))
+        return reader.parquet(*paths)
 
     def scan(self, name: str, survey: str, columns: list[str], night: int | None = None) -> pa.Table:
         """Some columns of a table, or one night of it, without Spark, as Arrow; dotted names reach into structs."""
@@ -115,6 +126,24 @@ def _without_statistics(layout: StructType, path: str = "") -> dict[str, str]:
         elif field.dataType.typeName() == "binary":
             found[f"parquet.column.statistics.enabled#{path}{field.name}"] = "false"
     return found
+
+
+def _joined(folders: Iterable[Path]) -> pa.Schema | None:
+    """The columns of files that differ in theirs; None where they are the same, or cannot be joined."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    found: dict[pa.Schema, None] = {}
+    for folder in folders:
+        for file in folder.glob("*.parquet"):
+            with contextlib.suppress(FileNotFoundError):  # merged meanwhile
+                found[pq.read_schema(file).remove_metadata()] = None
+    if len(found) < 2:
+        return None
+    try:
+        return pa.unify_schemas(list(found), promote_options="permissive")
+    except pa.ArrowTypeError:
+        return None
 
 
 def _columns(folder: Path, columns: list[str]) -> list[pa.Table]:

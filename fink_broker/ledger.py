@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
@@ -111,9 +112,7 @@ class Ledger:
 
     def write(self, entry: Entry) -> None:
         """Append one entry."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with (self.folder / f"{entry.job}-{entry.survey}.jsonl").open("a") as file:
-            file.write(json.dumps(asdict(entry)) + "\n")
+        append(self.folder / f"{entry.job}-{entry.survey}.jsonl", json.dumps(asdict(entry)))
 
     def entries(self, job: str | None = None, survey: str | None = None) -> list[Entry]:
         """Entries, the last one of each batch only; oldest first."""
@@ -135,6 +134,16 @@ class Ledger:
                 for partition, (_, last) in partitions.items():
                     ends[topic][int(partition)] = max(ends[topic].get(int(partition), 0), last + 1)
         return dict(ends)
+
+
+def append(file: Path, line: str) -> None:
+    """Add a line to a file, apart from one that a kill cut short."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with file.open("ab+") as end:
+        if end.tell():
+            end.seek(-1, os.SEEK_END)
+            line = line if end.read(1) == b"\n" else f"\n{line}"
+        end.write(f"{line}\n".encode())
 
 
 def positions(origins: Iterable[tuple[str, int, int]]) -> dict[str, dict[str, list[int]]]:

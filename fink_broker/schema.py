@@ -70,18 +70,27 @@ class SchemaLibrary:
     registry: RegistryClient | None = None
     learned: dict[int, Schema] = field(default_factory=dict)  # by the id that the registry gave them
     kept: Path | None = None  # folder where schemas that only the registry has are kept for the next start, as <id>.avsc
+    files: frozenset[tuple[str, int]] = frozenset()  # path and time of change [ns] of what was read
 
     @staticmethod
     def load(folder: Path, survey: str, registry_url: str = "", kept: Path | None = None) -> SchemaLibrary:
         """The schemas under `folder`/`survey`, and those kept under `kept`/`survey`; ConfigError when there are none."""
+        seen = SchemaLibrary.marks(folder, survey)
         files = sorted((folder / survey).glob("*/*.avsc"), key=lambda file: _order(file.parent.name))
         if not files:
             raise ConfigError(f"no schema under {folder / survey}; add one as {survey}/<version>/alert.avsc, see schemas/README.md")
         found = tuple(Schema(survey, file.parent.name, file.read_text(), _confluent_id(file.parent.name)) for file in files)
-        library = SchemaLibrary(survey, found, RegistryClient(registry_url) if registry_url else None, kept=kept / survey if kept else None)
+        registry = RegistryClient(registry_url) if registry_url else None
+        library = SchemaLibrary(survey, found, registry, kept=kept / survey if kept else None, files=seen)
         for file in sorted(library.kept.glob("*.avsc")) if library.kept else ():
             library.learned[int(file.stem)] = library._registered(int(file.stem), json.loads(file.read_text()))
         return library
+
+    @staticmethod
+    def marks(folder: Path, survey: str) -> frozenset[tuple[str, int]]:
+        """What a survey's folder holds: it differs from `files` once a version was added, or survey.toml changed."""
+        files = [*(folder / survey).glob("*/*.avsc"), *(folder / survey).glob("survey.toml")]
+        return frozenset((str(file), file.stat().st_mtime_ns) for file in files)
 
     @property
     def newest(self) -> Schema:
@@ -142,8 +151,7 @@ class SchemaLibrary:
         own, expected = (str(record["name"]).rpartition(".")[2] for record in (found, json.loads(self.newest.source)))
         if own != expected:
             raise UnknownSchema(f"unknown schema: id {identifier} of the registry is '{own}', no {expected} of {self.survey}")
-        # Its canonical form is enough to read with, and has no default for a strict parser to refuse.
-        new = Schema(self.survey, version, to_parsing_canonical_form(found), identifier)
+        new = Schema(self.survey, version, json.dumps(_readable(found), separators=(",", ":")), identifier)
         replace(self, learned={**self.learned, identifier: new}).union()  # SchemaError when it does not fit the others
         return new
 
@@ -158,14 +166,24 @@ class SchemaLibrary:
     def union(self) -> dict[str, Any]:
         """One schema with all fields of all versions, each nullable; records merged, numbers widened.
 
-        Where a field changed its type past that, the newest version's type stands (see schemas/README.md).
+        Where a field changed its type past that, the newest version's type stands (see schemas/README.md). A field that a version
+        renamed (its old name is an alias) keeps its first name, so that expressions, filters and past nights go on.
         """
+        union: dict[str, Any] = _nullable(self._merged(), set())
+        return union
+
+    def text(self, schema: Schema) -> str:
+        """A version's schema as `Schema.text`, with the names that its fields have in the union: bytes of Avro hold no names."""
+        if '"aliases"' not in schema.source:
+            return schema.text()
+        return json.dumps(_renamed(_physical(json.loads(schema.source)), self._merged()), separators=(",", ":"))
+
+    def _merged(self) -> Any:
         merged: Any = None
         for schema in self.writers():
             expanded = _expand(_physical(json.loads(schema.source)), {})
             merged = expanded if merged is None else _merge(merged, expanded)
-        union: dict[str, Any] = _nullable(merged, set())
-        return union
+        return merged
 
     def _known(self) -> str:
         return ", ".join(schema.version for schema in self.writers())
@@ -272,7 +290,8 @@ def _expand(schema: Any, known: dict[str, Any], namespace: str = "") -> Any:
     full = schema["name"] if "." in schema["name"] else ".".join(filter(None, (schema.get("namespace", namespace), schema["name"])))
     inner = full.rpartition(".")[0]
     fields = {part["name"]: _expand(part["type"], known, inner) for part in schema["fields"]}
-    known[full] = {"type": "record", "name": full.rpartition(".")[2], "fields": fields}
+    aliases = {part["name"]: part["aliases"] for part in schema["fields"] if part.get("aliases")}
+    known[full] = {"type": "record", "name": full.rpartition(".")[2], "fields": fields, "aliases": aliases, "first": {}}
     return known[full]
 
 
@@ -306,16 +325,48 @@ def _bare(kind: Any) -> Any:
 def _merge(old: Any, new: Any) -> Any:
     old, new = _bare(old), _bare(new)
     if isinstance(old, dict) and isinstance(new, dict) and old["type"] == new["type"] == "record":
-        fields = dict(old["fields"])
-        for name, kind in new["fields"].items():
+        fields, first = dict(old["fields"]), dict(old["first"])  # `first`: the first name of a field, by each later one
+        for name in new["fields"]:
+            known = [first.get(alias, alias) for alias in new["aliases"].get(name, ()) if first.get(alias, alias) in fields]
+            if known and name not in fields and known[0] not in new["fields"]:
+                first[name] = known[0]
+        renamed = {first.get(name, name): kind for name, kind in new["fields"].items()}
+        for name, kind in renamed.items():
             fields[name] = _merge(fields[name], kind) if name in fields else kind
-        order = [*new["fields"], *(name for name in fields if name not in new["fields"])]
-        return {"type": "record", "name": new["name"], "fields": {name: fields[name] for name in order}}
+        order = [*renamed, *(name for name in fields if name not in renamed)]
+        return {"type": "record", "name": new["name"], "fields": {name: fields[name] for name in order}, "aliases": {}, "first": first}
     if isinstance(old, dict) and isinstance(new, dict) and old["type"] == new["type"] == "array":
         return {"type": "array", "items": _merge(old["items"], new["items"])}
     if old in _WIDER and new in _WIDER:
         return max(old, new, key=_WIDER.index)
     return new
+
+
+def _readable(schema: Any) -> Any:
+    """What is needed to read with a schema; no default that a strict parser might refuse."""
+    if isinstance(schema, list):
+        return [_readable(part) for part in schema]
+    if not isinstance(schema, dict):
+        return schema
+    inner = {key: _readable(schema[key]) for key in ("type", "items", "values", "fields") if key in schema}
+    return {**inner, **{key: schema[key] for key in ("name", "namespace", "aliases", "size", "symbols") if key in schema}}
+
+
+def _renamed(schema: Any, merged: Any) -> Any:
+    """A version's schema with fields under the first names that the merged one has of them."""
+    merged = _bare(merged)
+    if isinstance(schema, list):
+        return [_renamed(part, merged) for part in schema]
+    if not isinstance(schema, dict) or not isinstance(merged, dict) or schema.get("type") not in ("record", "array"):
+        return {**schema, "type": _renamed(schema["type"], merged)} if isinstance(schema, dict) and isinstance(schema.get("type"), dict) else schema
+    if schema["type"] == "array":
+        return {**schema, "items": _renamed(schema["items"], merged.get("items"))}
+    fields = []
+    for part in schema["fields"]:
+        name = merged["first"].get(part["name"], part["name"])
+        kept = {key: value for key, value in part.items() if key != "aliases"}
+        fields.append({**kept, "name": name, "type": _renamed(part["type"], merged["fields"][name])})
+    return {**schema, "fields": fields}
 
 
 def _nullable(schema: Any, used: set[str], path: str = "") -> Any:

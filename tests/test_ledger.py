@@ -1,5 +1,6 @@
 """The ledger and the memory of alert ids."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from fink_broker.ledger import Entry, Ledger, Seen, nights, positions
@@ -59,3 +60,14 @@ def test_a_batch_that_ran_again_counts_once(tmp_path: Path) -> None:
     for number in (4, 5):
         ledger.write(entry("ingest", 0, {"20260101": {"received": number, "raw": number}}))
     assert [night.received for night in nights(ledger.entries())] == [5]
+
+
+def test_a_line_cut_short_by_a_kill_takes_no_other_along(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path)
+    entry = Entry("live", "ztf", "abc", 1, 0.0, 1.0, rows_in=3)
+    ledger.write(entry)
+    with (tmp_path / "ledger/live-ztf.jsonl").open("a") as file:
+        file.write('{"job": "live", "sur')
+    ledger.write(replace(entry, batch=2))
+    ledger.write(replace(entry, batch=3))
+    assert [one.batch for one in ledger.entries()] == [1, 2, 3]

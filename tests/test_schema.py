@@ -1,5 +1,6 @@
 """Schemas: the same as the surveys', one union that holds them all."""
 
+import io
 import json
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import httpx
 import pytest
 
 from fink_broker.errors import Unavailable, UnknownSchema
-from fink_broker.schema import RegistryClient, SchemaLibrary, fingerprint
+from fink_broker.schema import RegistryClient, Schema, SchemaLibrary, fingerprint
 from fink_broker.settings import data_folder
 
 FOLDER = data_folder("schemas")
@@ -88,3 +89,28 @@ def test_references_of_a_registry_are_drawn_in(monkeypatch: pytest.MonkeyPatch) 
     assert found["fields"][1]["type"] == ["null", "a.source"]
     client.get(7)
     assert len(asked) == 2
+
+
+def test_a_renamed_field_keeps_its_first_name() -> None:
+    """Renamed twice, and inside a list of records: bytes of each version are read into the first name."""
+
+    def version(number: int, name: str, aliases: list[str], kind: object) -> Schema:
+        point = {"type": "record", "name": "point", "fields": [{"name": name, "type": kind, "aliases": aliases}]}
+        fields = [{"name": "id", "type": "long"}, {"name": "points", "type": ["null", {"type": "array", "items": point}]}, {"name": "best", "type": "point"}]
+        return Schema("ztf", f"{number}.0", json.dumps({"type": "record", "name": "alert", "fields": fields}))
+
+    names = {1: "mag", 2: "magnitude", 3: "m"}
+    versions = [version(1, "mag", [], "float"), version(2, "magnitude", ["mag"], "float"), version(3, "m", ["magnitude"], "double")]
+    library = SchemaLibrary("ztf", tuple(versions))
+    union = library.union()
+    inner = [field["name"] for field in union["fields"][1]["type"][1]["items"][1]["fields"]]
+    assert inner == ["mag"]
+    assert union["fields"][2]["type"][1]["fields"][0]["type"] == ["null", "double"]
+    for number, schema in enumerate(versions, 1):
+        assert json.loads(schema.source) != json.loads(library.text(schema)) or number == 1
+        stream = io.BytesIO()
+        record = {"id": 1, "points": [{names[number]: 18.5}], "best": {names[number]: 17.5}}
+        fastavro.schemaless_writer(stream, schema.json, record)
+        stream.seek(0)
+        assert fastavro.schemaless_reader(stream, json.loads(library.text(schema)), None) == {"id": 1, "points": [{"mag": 18.5}], "best": {"mag": 17.5}}
+    assert schema.fingerprint == fingerprint(json.loads(schema.source))

@@ -30,6 +30,7 @@ COMMANDS = {
     "listen": ["listen"],
     "object": ["object", "cone"],
     "ledger": ["ledger"],
+    "replay": ["replay"],
     "bench": ["bench"],
     "efficiency": ["efficiency"],
     "config": ["config"],

@@ -38,7 +38,8 @@ class FanOut(Job):
         self._suspended: set[tuple[str, str]] = set()  # name and version of filters that made a batch fail
         self._partitions: dict[str, int] = {}  # of topics that are known to exist
         self._before: attempt.Published | None = None  # what the topics hold from before the checkpoint was lost
-        self._layout: StructType | None = None
+        self._layout: StructType | None = None  # of rows with the whole packet
+        self._layout_of: Decoder | None = None
 
     tables = ("science",)
 
@@ -121,7 +122,8 @@ class FanOut(Job):
         rules: list[Filter] = []
         texts = steps.reads(self.chain, self.survey) if self.chain else []
         if self.filters is not None:
-            if self._layout is None:
+            if self._layout is None or self._layout_of is not self.decoder:
+                self._layout_of = self.decoder
                 whole = Decoder(self.survey, self.library).decode(self.spark.createDataFrame([], sources.RECORD)).drop("value")
                 self._layout = (steps.enrich(whole, self.chain, self.survey) if self.chain else whole).schema
             rules = self.filters.current(self._layout)

@@ -62,7 +62,9 @@ class Faults:
             return []
         self.known |= dict.fromkeys(found, cause)
         self.file.parent.mkdir(parents=True, exist_ok=True)
-        self.file.write_text(json.dumps([[*place, why] for place, why in self.known.items()]))
+        new = self.file.with_suffix(".new")  # a kill must not leave half of it: the job could not start
+        new.write_text(json.dumps([[*place, why] for place, why in self.known.items()]))
+        new.rename(self.file)
         log.warning("packets at fault left out", packets=",".join(map(_key, found)), cause=cause)
         return found
 

@@ -87,6 +87,7 @@ class Ingest(Job):
         if batch.first:
             self.lake.remove("raw", batch.prefix, but=raw)
             self.lake.remove("quarantine", batch.prefix, but=quarantined)
+        self.lake.discard(staged)  # what was doubtful, bad or twice
 
     def _outcasts(self, facts: pd.DataFrame, judged: dict[int, str], held: pd.DataFrame, batch: Batch) -> list[tuple[str, pd.DataFrame, str]]:
         """Rows that are quarantined though they could be staged, or could not even be decoded."""

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from fink_broker.alert import Decoder
-from fink_broker.errors import Unavailable
+from fink_broker.errors import FinkError, Unavailable
 from fink_broker.jobs import fault, recovery, sources
 from fink_broker.jobs.plans import Plan
 from fink_broker.lake import Lake
@@ -59,13 +59,10 @@ class Job(ABC):
 
     def __init__(self, spark: SparkSession, settings: Settings, plan: Plan, survey: str) -> None:
         self.spark, self.settings, self.plan = spark, settings, plan
-        self.survey = load_survey(settings.schemas_path, survey)
-        self.library = SchemaLibrary.load(settings.schemas_path, survey, settings.kafka.schema_registry_url, kept=settings.home / "schemas")
         self.name = f"{plan.name}-{survey}"
         self.checkpoint = settings.home / "checkpoints" / plan.name / survey
         self._learned = settings.home / "headers" / f"{survey}.json"
-        headers, versions = _read_learned(self._learned)
-        self.decoder = Decoder(self.survey, self.library, headers, versions)
+        self._load(survey)
         self.lake = Lake(settings)
         self.ledger = Ledger(settings.home)
         self.seen = Seen(settings.home / "seen" / f"{self.name}.sqlite") if plan.source == "kafka" else None
@@ -78,6 +75,30 @@ class Job(ABC):
         self._held: recovery.Held = {}
         self.since = 0.0  # when the batch in hand began [s since 1970]; 0 between two
         self._failed = (-1, 0)  # batch, how many times it failed in a row
+
+    def _load(self, survey: str) -> None:
+        """Read the survey's folder of schemas, and what was learned of its packets."""
+        settings = self.settings
+        about = load_survey(settings.schemas_path, survey)
+        library = SchemaLibrary.load(settings.schemas_path, survey, settings.kafka.schema_registry_url, kept=settings.home / "schemas")
+        headers, versions = _read_learned(self._learned)
+        self.survey, self.library, self.decoder = about, library, Decoder(about, library, headers, versions)
+
+    def _take_in_schemas(self) -> None:
+        """Use versions that were added to the folder since the last batch; a job that reads a table starts again with its new columns."""
+        if (now := SchemaLibrary.marks(self.settings.schemas_path, self.survey.name)) == self.library.files:
+            return
+        known = {schema.version for schema in self.library.writers()}
+        try:
+            self._load(self.survey.name)
+        except (FinkError, ValueError, KeyError) as error:  # half written, or no good: told once
+            self.library.files = now
+            log.warning("schemas changed and cannot be read; going on with those of before", survey=self.survey.name, cause=one_line(error))
+            return
+        new = ", ".join(schema.version for schema in self.library.writers() if schema.version not in known)
+        log.info("schemas read again", survey=self.survey.name, new=new)
+        if self.plan.source != "kafka":
+            raise Unavailable(f"the schemas of {self.survey.name} changed{': new version ' + new if new else ''}; the query starts again with their columns")
 
     @abstractmethod
     def run(self, records: DataFrame, batch: Batch) -> dict[str, Any]:
@@ -131,6 +152,7 @@ class Job(ABC):
             raise Stopping
         self.since = time.time()
         try:
+            self._take_in_schemas()
             self._batch(records, number)
         except Exception as error:
             self.cause = one_line(error)

@@ -110,4 +110,6 @@ def read(file: Path) -> Recovery | None:
 def write(recovery: Recovery, file: Path) -> None:
     """Keep it beside the checkpoint until all that it covers was read."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps(asdict(recovery)))
+    part = file.with_suffix(".part")
+    part.write_text(json.dumps(asdict(recovery)))
+    part.rename(file)

@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from py4j.protocol import Py4JError
+
 from fink_broker import log as logs
 from fink_broker import retention
 from fink_broker.errors import ConfigError, FinkError, StoreError
@@ -64,7 +66,7 @@ class Runner:
         for name in (signal.SIGTERM, signal.SIGINT):
             signal.signal(name, self._ask_to_stop)
         hear(self.spark, self._ask_to_stop)
-        looked = 0.0
+        looked, gone = 0.0, False
         try:
             while not self.stop_asked and not self.failed:
                 if time.time() - looked > HOUSEKEEPING_SECONDS:
@@ -73,9 +75,26 @@ class Runner:
                 for one in self.watched:
                     self._look_after(one)
                 time.sleep(0.2)
+        except (Py4JError, ConnectionError) as error:
+            if self._jvm_lives():
+                raise
+            gone = True
+            log.error("Spark's JVM has ended; start the jobs again, they go on where they were", jobs=self._names, cause=one_line(error))
         finally:
-            self._stop_all()
-        return 1 if self.failed else 0
+            if not gone:
+                self._stop_all()
+        return 1 if self.failed or gone else 0
+
+    @property
+    def _names(self) -> str:
+        return ",".join(one.job.name for one in self.watched)
+
+    def _jvm_lives(self) -> bool:
+        try:
+            jvm: Any = self.spark.sparkContext._jvm
+            return bool(jvm.System.currentTimeMillis())
+        except (Py4JError, OSError):
+            return False
 
     def _ask_to_stop(self, number: int, _: Any) -> None:
         if self.stop_asked:
@@ -128,7 +147,7 @@ class Runner:
                     query.stop()
                     break
                 time.sleep(0.05)
-        log.info("stopped", jobs=",".join(one.job.name for one in self.watched))
+        log.info("stopped", jobs=self._names)
         with contextlib.suppress(Exception):  # the JVM may be gone already: a Ctrl-C reaches it too
             self.spark.stop()
 

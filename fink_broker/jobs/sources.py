@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from fink_broker import kafka
@@ -51,6 +52,16 @@ def _table(job: Job, name: str) -> DataFrame:
     reader = job.spark.readStream.schema(StructType(fields)).option("maxFilesPerTrigger", "16")
     reader = reader.option("pathGlobFilter", BATCH_FILES)  # merged files hold nothing new
     return reader.parquet(str(path)).selectExpr("*", f"'{job.survey.name}' survey")
+
+
+def rows(job: Job, name: str, nights: Iterable[int]) -> DataFrame:
+    """Some nights of a table as they stand, in the columns of today: the same rows that the stream gives."""
+    from pyspark.sql.types import StructType
+
+    path = job.lake.table(name) / f"survey={job.survey.name}"
+    fields = [field for field in table_schema(job, name) if field.name != "survey"]
+    reader = job.spark.read.schema(StructType(fields)).option("basePath", str(path)).option("ignoreMissingFiles", "false")
+    return reader.parquet(*(f"{path}/night={night}" for night in nights)).selectExpr("*", f"'{job.survey.name}' survey")
 
 
 def table_schema(job: Job, name: str) -> StructType:

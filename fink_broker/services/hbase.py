@@ -15,12 +15,18 @@ OPENS = [
 ]  # fmt: skip
 
 
+def left(known: dict[str, Any]) -> set[str]:
+    """Which of its processes run on while others of them are started again: a master whose Thrift server died."""
+    return {"pid"} if "pid" in known and process.alive(int(known["pid"]), known.get("mark", "")) else set()
+
+
 def start(home: Path, known: dict[str, Any]) -> dict[str, Any]:
-    """Start master and Thrift server under HOME/services/hbase; returns what they are."""
+    """Start master and Thrift server under HOME/services/hbase, or the Thrift server of a master that lives; returns what they are."""
     folder = home / "services" / "hbase"
     names = ("zookeeper_port", "master_port", "region_port")
-    *inner, thrift = process.free_ports([*(int(known.get(name, 0)) for name in names), int(known.get("port", PORT))])
-    ports = dict(zip(names, inner, strict=True))
+    lives = bool(left(known))
+    *inner, thrift = process.free_ports([*(0 if lives else int(known.get(name, 0)) for name in names), int(known.get("port", PORT))])
+    ports = {name: int(known[name]) for name in names} if lives else dict(zip(names, inner, strict=True))
     conf = folder / "conf"
     conf.mkdir(parents=True, exist_ok=True)
     _write_site(conf, folder, ports, thrift)
@@ -32,8 +38,11 @@ def start(home: Path, known: dict[str, Any]) -> dict[str, Any]:
     base = [jars.java(), *OPENS, f"-Dlog4j2.configurationFile={conf / 'log4j2.properties'}", "-Djava.net.preferIPv4Stack=true"]
     path = ["-cp", f"{conf}:{libs}/*"]
     logs = {name: home / "logs" / f"hbase-{name}.log" for name in ("master", "thrift")}
-    pid = process.start([*base, "-Xmx1200m", "-Xms256m", "-XX:+UseG1GC", *path, "org.apache.hadoop.hbase.master.HMaster", "start"], logs["master"])
-    process.wait(lambda: all(process.listens(pid, ports[name]) for name in ("zookeeper_port", "master_port")), pid, "HBase", logs["master"])
+    if lives:
+        pid = int(known["pid"])
+    else:
+        pid = process.start([*base, "-Xmx1200m", "-Xms256m", "-XX:+UseG1GC", *path, "org.apache.hadoop.hbase.master.HMaster", "start"], logs["master"])
+        process.wait(lambda: all(process.listens(pid, ports[name]) for name in ("zookeeper_port", "master_port")), pid, "HBase", logs["master"])
     try:
         thrift_pid = process.start(
             [*base, "-Xmx400m", *path, "org.apache.hadoop.hbase.thrift.ThriftServer", "start", "-p", str(thrift), "-b", "127.0.0.1"],
@@ -73,6 +82,8 @@ def _write_site(conf: Path, folder: Path, ports: dict[str, int], thrift: int) ->
         "hbase.zookeeper.quorum": "127.0.0.1",
         "hbase.zookeeper.property.clientPort": str(ports["zookeeper_port"]),
         "hbase.zookeeper.property.clientPortAddress": "127.0.0.1",
+        # a machine that is busy, or was asleep, must not make the master end itself: by default it does after ten seconds
+        "zookeeper.session.timeout.localHBaseCluster": "30000",
         "hbase.unsafe.stream.capability.enforce": "false",
         "hbase.wal.provider": "filesystem",
         "hbase.master.hostname": "localhost",

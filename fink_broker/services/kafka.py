@@ -39,6 +39,12 @@ log.retention.check.interval.ms=60000
 """
 
 
+def left(known: dict[str, Any]) -> set[str]:
+    """Which of its processes run on while others are started again: it has one only."""
+    del known
+    return set()
+
+
 def start(home: Path, known: dict[str, Any]) -> dict[str, Any]:
     """Start the broker under HOME/services/kafka on the ports it had before, if they are free; returns what it is."""
     folder = home / "services" / "kafka"

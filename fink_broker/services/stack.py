@@ -29,7 +29,7 @@ def up(home: Path, say: Say = print) -> dict[str, Any]:
             known = read(home).get(name, {})
             if running(name, known):
                 continue
-            stop(name, known)
+            stop(name, {key: value for key, value in known.items() if key not in server.left(known)})
             started = time.monotonic()
             found = _started(server, home, known)
             update(home, name, found)

@@ -1,0 +1,110 @@
+"""Past nights again: equal to the live results where nothing changed, beside them, and compared; the quarantine once more."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from fink_broker import kafka
+from fink_broker.cli.common import with_options
+from fink_broker.jobs import rerun
+from fink_broker.jobs.rerun import Rerun, Span
+from fink_broker.lake import Lake
+from fink_broker.resend import resend
+from fink_broker.settings import Settings
+from fink_broker.simulate import make_packets, send
+from fink_broker.survey import load_survey
+from tests.integration.conftest import Start, wait
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.fixture(scope="module")
+def passed(settings: Settings, started: Start) -> Settings:
+    """Alerts of ZTF have passed through `live` and `ingest`."""
+    packets = list(make_packets(["ztf"], settings.schemas_path, 60, seed=77))
+    sent = send(settings, packets)
+    wait(settings, [started(name, "ztf") for name in ("live", "ingest")], sent.spans("ztf"))
+    return settings
+
+
+def busiest(settings: Settings) -> int:
+    """The night with most alerts."""
+    nights = Lake(settings).scan("raw", "ztf", ["alert_id"]).column("night").to_pylist()
+    return int(Counter(nights).most_common(1)[0][0])
+
+
+def test_nothing_changed_nothing_differs(passed: Settings, spark: SparkSession) -> None:
+    night, lake = busiest(passed), Lake(passed)
+    live = lake.scan("science", "ztf", ["alert_id"], night)
+    before = kafka.topic_counts(passed)
+    again = Rerun(spark, passed, "ztf", to_topics=True)
+    result = again.run(Span(night=night))
+    assert result.alerts == result.raw == result.compared == live.num_rows > 0
+    assert result.only_live == 0
+    assert set(result.differ) == {rerun.NEUTRAL, *again.chain.names}
+    assert not any(result.differ.values()), result.differ
+    assert None not in result.differ.values()
+    # beside the old results, and marked
+    assert lake.scan("science", "ztf", ["alert_id"], night).num_rows == live.num_rows
+    rows = duckdb.connect().sql(f"select provenance['replay'], topics from read_parquet('{result.folder}/**/*.parquet', hive_partitioning = true)").fetchall()
+    assert {str(row[0]).strip("[]'") for row in rows} == {result.id}
+    assert json.loads((Path(result.folder) / "_about.json").read_text())["provenance"] == again.chain.provenance
+    # topics of its own
+    chosen = Counter(topic for row in rows for topic in row[1])
+    assert {f"{topic}_replay": number for topic, number in chosen.items()} == result.published
+    counts = kafka.topic_counts(passed)
+    assert {name: counts[name] for name in result.published} == result.published
+    assert {name: counts[name] for name in before} == before
+    assert all(facts["replay"] == result.id for _, facts in kafka.headers(passed, result.published))
+
+
+def test_what_changed_is_counted(passed: Settings, spark: SparkSession, monkeypatch: pytest.MonkeyPatch) -> None:
+    night = busiest(passed)
+    few = with_options(passed, science={"modules": ["magnitude_rate", "features"]})
+    again = Rerun(spark, few, "ztf")
+    monkeypatch.setattr(again, "chain", again.chain.without("magnitude_rate", "switched off"))
+    result = again.run(Span(night=night))
+    assert result.differ["magnitude_rate"] == result.compared > 0
+    assert result.differ["features"] == 0
+    assert set(result.differ) == {rerun.NEUTRAL, "magnitude_rate", "features"}
+    times = Lake(passed).scan("raw", "ztf", ["mjd"], night).column("mjd").to_pylist()
+    middle = sorted(times)[len(times) // 2]
+    half = Rerun(spark, with_options(passed, science={"modules": []}), "ztf").run(Span(start=middle))
+    assert half.raw == sum(mjd >= middle for mjd in Lake(passed).scan("raw", "ztf", ["mjd"]).column("mjd").to_pylist())
+    assert half.only_live == 0
+
+
+def test_the_quarantine_once_more(passed: Settings, started: Start) -> None:
+    (packet,) = make_packets(["ztf"], passed.schemas_path, 1, seed=991)
+    lake = Lake(passed)
+    folder = lake.table("quarantine") / "survey=ztf/night=20260309"
+    folder.mkdir(parents=True, exist_ok=True)
+    topic = load_survey(passed.schemas_path, "ztf").topic
+    parts = kafka.end_offsets(passed, [topic])[topic]
+    origin: dict[str, Any] = {"topic": topic, "partition": 0, "offset": parts[0] + 1_000_000, "timestamp": int(time.time() * 1000)}
+    kind = pa.struct([("topic", pa.string()), ("partition", pa.int32()), ("offset", pa.int64()), ("timestamp", pa.int64())])
+    table = pa.table({"origin": pa.array([origin], kind), "reason": ["unknown schema"], "value": pa.array([packet.value], pa.binary())})
+    file = folder / "0000ffff-00000000-00000.parquet"
+    pq.write_table(table, file)
+    try:
+        done = resend(passed, "ztf")
+        assert (topic, 0, origin["offset"]) in done.sent
+        spans = {topic: {0: (parts[0], parts[0])}}
+        wait(passed, [started(name, "ztf") for name in ("live", "ingest")], spans)
+        for name in ("raw", "science"):
+            assert packet.alert_id in lake.scan(name, "ztf", ["alert_id"]).column("alert_id").to_pylist()
+        assert not resend(passed, "ztf").sent
+    finally:
+        file.unlink()
