@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-import sqlite3
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -153,43 +152,3 @@ def positions(origins: Iterable[tuple[str, int, int]]) -> dict[str, dict[str, li
         span = found.setdefault(topic, {}).setdefault(str(partition), [offset, offset])
         span[0], span[1] = min(span[0], offset), max(span[1], offset)
     return found
-
-
-class Seen:
-    """Alert ids of the last days with the Kafka position that brought each first, in a file beside the checkpoint.
-
-    An alert at another position than the first is a duplicate; the same position again is the batch running again.
-    """
-
-    def __init__(self, file: Path) -> None:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        self._base = sqlite3.connect(file, check_same_thread=False)
-        self._base.executescript(
-            "pragma journal_mode = wal; pragma synchronous = normal;"
-            "create table if not exists seen (alert_id text primary key, topic text, part int, pos int, content int, time real)"
-            " without rowid; create index if not exists seen_time on seen (time);"
-        )
-
-    def judge(self, alerts: Iterable[tuple[str, str, int, int, int, float]]) -> Iterator[tuple[int, str]]:
-        """Which of (alert id, topic, partition, offset, content hash, Kafka time [s]) came before.
-
-        Gives (index, "duplicate") or (index, "changed": the same id with other bytes) and remembers the rest.
-        """
-        rows = list(alerts)
-        order = sorted(range(len(rows)), key=lambda index: (rows[index][5], rows[index][2], rows[index][3]))
-        with self._base:
-            for index in order:
-                alert_id, topic, partition, offset, content, _ = rows[index]
-                self._base.execute("insert or ignore into seen values (?, ?, ?, ?, ?, ?)", rows[index])
-                first: Any = self._base.execute("select topic, part, pos, content from seen where alert_id = ?", (alert_id,)).fetchone()
-                if first[:3] != (topic, partition, offset):
-                    yield index, "duplicate" if first[3] == content else "changed"
-
-    def forget(self, before: float) -> None:
-        """Drop ids whose first Kafka time is before this one [s since 1970]."""
-        with self._base:
-            self._base.execute("delete from seen where time < ?", (before,))
-
-    def close(self) -> None:
-        """Close the file."""
-        self._base.close()

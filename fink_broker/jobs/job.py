@@ -17,9 +17,10 @@ from fink_broker.errors import FinkError, Unavailable
 from fink_broker.jobs import fault, recovery, sources
 from fink_broker.jobs.plans import Plan
 from fink_broker.lake import Lake
-from fink_broker.ledger import Entry, Ledger, Seen, positions
+from fink_broker.ledger import Entry, Ledger, positions
 from fink_broker.log import Logger, bound
 from fink_broker.schema import SchemaLibrary
+from fink_broker.seen import Seen
 from fink_broker.settings import Settings
 from fink_broker.survey import Header, load_survey
 
@@ -65,7 +66,7 @@ class Job(ABC):
         self._load(survey)
         self.lake = Lake(settings)
         self.ledger = Ledger(settings.home)
-        self.seen = Seen(settings.home / "seen" / f"{self.name}.sqlite") if plan.source == "kafka" else None
+        self.seen = Seen(settings.home / "seen" / self.name, settings.ingest.duplicate_days) if plan.source == "kafka" else None
         self.faults = fault.Faults(settings.home / "faults" / f"{self.name}.json")
         self.recovery: recovery.Recovery | None = None
         self.idle = threading.Event()
@@ -199,7 +200,7 @@ class Job(ABC):
             (self.checkpoint / "recovery.json").unlink(missing_ok=True)
             self.recovery, self._held = None, {}
         if self.seen and number % 50 == 0:
-            self.seen.forget(time.time() - self.settings.ingest.duplicate_days * 86400)
+            self.seen.forget(time.time())
 
     def duplicates(self, facts: pd.DataFrame, batch: Batch) -> dict[int, str]:
         """Index of each row that came before, with "duplicate" or "changed"."""
