@@ -106,6 +106,7 @@ def test_enrich_from_the_raw_table_gives_what_live_gave(settings: Settings, spar
 
     apart = settings.home / f"apart-{uuid.uuid4().hex[:6]}"
     shutil.copytree(Path(settings.lake_path) / "raw", apart / "lake" / "raw")
+    shutil.copy(settings.home / "services.json", apart)  # HBase has the history that modules read
     other = settings.model_copy(update={"broker": settings.broker.model_copy(update={"home": apart})})
     job = make_job(spark, other, "enrich", "ztf")
     query = job.start()
