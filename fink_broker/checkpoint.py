@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 from urllib.parse import unquote
 
+MERGED = "merged.json"  # in a job's folder: merged files that it has to read, since they are older than it
+
 
 class Checkpoint:
     """The folder of one streaming query, read without Spark."""
@@ -28,6 +30,12 @@ class Checkpoint:
     def done(self) -> int:
         """The last batch that will never run again; -1 when there is none."""
         return max((int(file.name) for file in (self.folder / "commits").glob("[0-9]*") if file.name.isdigit()), default=-1)
+
+    @property
+    def merged(self) -> set[str]:
+        """Beginnings of the names of merged files that the job reads."""
+        file = self.folder / MERGED
+        return set(json.loads(file.read_text())) if file.is_file() else set()
 
     def read(self) -> set[tuple[str, str]]:
         """Folder and name of the files of a table that are in batches it is done with."""

@@ -21,7 +21,7 @@ from fink_broker import merge, sky
 from fink_broker.checkpoint import Checkpoint
 from fink_broker.errors import StoreError
 from fink_broker.jobs.plans import PLANS
-from fink_broker.lake import COMPACTED, Lake, exchange
+from fink_broker.lake import COMPACTED, Lake, exchange, merged_id
 from fink_broker.log import Logger
 from fink_broker.retention import Night
 from fink_broker.settings import Settings
@@ -97,7 +97,7 @@ class Compactor:
         if not groups:
             return None
         merged = {file.name: _mark(file) for group in groups for file in group.files}
-        self._refuse_unread(night, {name for name in merged if not name.startswith(COMPACTED)})
+        self._refuse_unread(night, set(merged))
         size = sum(length for _, length in merged.values())
         free = shutil.disk_usage(staging).free
         if free < size + self.settings.lake.min_free_gb * 1e9:
@@ -163,10 +163,11 @@ class Compactor:
         for plan in PLANS.values():
             checkpoint = Checkpoint(self.settings.home / "checkpoints" / plan.name / night.survey)
             if plan.source == night.table and checkpoint.exists:
-                unread = files - {name for place, name in checkpoint.read() if place == f"night={night.night}"}
+                wanted = {name for name in files if not name.startswith(COMPACTED) or merged_id(name) in checkpoint.merged}
+                unread = wanted - {name for place, name in checkpoint.read() if place == f"night={night.night}"}
                 if unread:
                     raise StoreError(
-                        f"job {plan.name} has not read {len(unread)} of {len(files)} files of {night.table} {night.survey} {night.night}; "
+                        f"job {plan.name} has not read {len(unread)} of {len(wanted)} files of {night.table} {night.survey} {night.night}; "
                         f"let `fink run {plan.name} --survey {night.survey}` go through them, or delete {checkpoint.folder} if it is to run no more"
                     )
 

@@ -173,8 +173,16 @@ def write(settings: Settings, rows: DataFrame) -> int:
             retried(lambda part=part: put(address, options.prefix, part, options.batch_rows, milliseconds), "HBase put")  # type: ignore[misc]
             yield pd.DataFrame({"n": [len(part)]})
 
-    done = rows.mapInPandas(work, "n bigint")  # type: ignore[arg-type]
-    return int(sum(row[0] for row in done.collect()))
+    from pyspark.errors import PythonException
+
+    try:
+        done = rows.mapInPandas(work, "n bigint").collect()  # type: ignore[arg-type]
+    except PythonException as error:
+        told = [line for line in str(error).splitlines() if line.startswith("fink_broker.errors.Unavailable: ")]
+        if not told:
+            raise
+        raise Unavailable(told[-1].partition(": ")[2]) from error
+    return int(sum(row[0] for row in done))
 
 
 def put(address: tuple[str, int], prefix: str, rows: pd.DataFrame, batch_rows: int = 500, timeout_ms: int = 15_000) -> None:

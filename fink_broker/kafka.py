@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import time
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Literal
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 Cluster = Literal["input", "output"]
 Origin = tuple[str, int, int]  # topic, partition, offset of the input
 log = Logger("kafka")
+DELIVERY_SECONDS = 60  # after which a message that Kafka does not take makes the batch fail, to run again
 MESSAGE_BYTES = 16 << 20  # largest message that a substream topic takes [bytes]; packets with long histories reach megabytes
 
 
@@ -247,11 +249,17 @@ def publish(frame: DataFrame, settings: Settings) -> None:
         "kafka.linger.ms": "5",
         "kafka.buffer.memory": str(64 << 20),
         "kafka.max.block.ms": str(int(settings.kafka.timeout_seconds * 1000)),
+        "kafka.delivery.timeout.ms": str(DELIVERY_SECONDS * 1000),
     }
     try:
         frame.write.format("kafka").options(**options).save()
     except Py4JJavaError as error:
-        if "org.apache.kafka.common.errors.TimeoutException" in str(error.java_exception):
+        text = str(error.java_exception)
+        if "org.apache.kafka.common.errors.TimeoutException" in text:
+            told = re.search(r"Topic (\S+) not present|record\(s\) for (\S+)-\d+:", text)
+            name = (told[1] or told[2]) if told else ""
+            if name and name not in topics(settings):
+                raise Unavailable(f"topic {name} was deleted while it was written to; it is made again, and the batch runs again") from error
             raise Unavailable(_unreachable(settings, "output")) from error
         raise
 

@@ -159,6 +159,11 @@ def _columns(folder: Path, columns: list[str]) -> list[pa.Table]:
     return []
 
 
+def merged_id(name: str) -> str:
+    """What the names of one compaction's files begin with: compacted-<id>."""
+    return "-".join(name.split("-")[:2])
+
+
 def exchange(one: Path, other: Path) -> None:
     """Let two folders take each other's place, in one step: at no moment is either of them missing."""
     at_cwd, flag = -100, 2  # AT_FDCWD, RENAME_EXCHANGE

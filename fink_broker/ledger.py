@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -48,6 +48,8 @@ STAGES = {
     "failed": ("live", "enrich"),  # failed/MODULE
 }
 
+GOES_ON = ("live", "ingest")  # jobs that with a new checkpoint go on where they were; those that read a table begin anew
+
 
 @dataclass(frozen=True)
 class Night:
@@ -87,15 +89,20 @@ class Night:
 
 
 def nights(entries: Iterable[Entry]) -> list[Night]:
-    """The sums by survey and night, newest night first."""
-    sums: dict[tuple[str, str], dict[str, int]] = defaultdict(lambda: defaultdict(int))
+    """The sums by survey and night, newest night first.
+
+    Where several jobs do the same, or a job that reads a table began anew with it, each counts alone and the most counts: the work was done again.
+    """
+    sums: dict[tuple[str, str], dict[str, Counter[str]]] = defaultdict(lambda: defaultdict(Counter))
     for entry in entries:
-        for night, counts in entry.by_night.items():
-            for name, number in counts.items():
+        worker = entry.job if entry.job in GOES_ON else f"{entry.job} {entry.checkpoint}"
+        for night, counted in entry.by_night.items():
+            for name, number in counted.items():
                 if entry.job in STAGES[name.partition("/")[0]]:
-                    sums[entry.survey, night][name] += number
+                    sums[entry.survey, night][name][worker] += number
     found = []
-    for (survey, night), counts in sorted(sums.items(), key=lambda item: (item[0][1], item[0][0]), reverse=True):
+    for (survey, night), stages in sorted(sums.items(), key=lambda item: (item[0][1], item[0][0]), reverse=True):
+        counts = {name: max(workers.values()) for name, workers in stages.items()}
         facts: dict[str, Any] = {stage: counts.get(stage, 0) for stage in STAGES if stage not in ("quarantined", "published", "failed")}
         for stage in ("quarantined", "published", "failed"):
             facts[stage] = {name.partition("/")[2]: n for name, n in sorted(counts.items()) if name.startswith(f"{stage}/")}

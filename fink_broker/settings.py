@@ -81,6 +81,7 @@ class LakeSettings(Section):
     path: str = Field("", description="folder or URL of the lake; empty: HOME/lake")
     codec: Literal["zstd", "snappy", "lz4", "none"] = Field("zstd", description="Parquet compression")
     retention_days: float = Field(0.0, ge=0, description="nights older than this are reported for removal [d]; 0: keep all")
+    compact: bool = Field(True, description="the jobs merge the small files of closed nights, every hour, in a process of its own")
     min_free_gb: float = Field(5.0, ge=0, description="a warning is logged when less disk than this is free [GB]")
 
 

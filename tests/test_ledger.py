@@ -54,3 +54,14 @@ def test_a_line_cut_short_by_a_kill_takes_no_other_along(tmp_path: Path) -> None
     ledger.write(replace(entry, batch=2))
     ledger.write(replace(entry, batch=3))
     assert [one.batch for one in ledger.entries()] == [1, 2, 3]
+
+
+def test_work_that_was_done_again_counts_once() -> None:
+    def entry(job: str, checkpoint: str, batch: int, **counts: int) -> Entry:
+        return Entry(job, "ztf", checkpoint, batch, 0.0, 1.0, by_night={"20260309": counts})
+
+    entries = [entry("ingest", "i", 0, received=5, raw=5), entry("live", "a", 0, science=3, indexed=3), entry("live", "b", 0, science=2, indexed=2)]
+    entries += [entry("index", checkpoint, batch, indexed=number) for checkpoint in "xy" for batch, number in enumerate((1, 4))]
+    (night,) = nights(entries)
+    assert (night.raw, night.science, night.indexed) == (5, 5, 5)
+    assert not night.differs

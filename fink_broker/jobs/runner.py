@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Sequence
@@ -16,6 +18,7 @@ from py4j.protocol import Py4JError
 from fink_broker import log as logs
 from fink_broker import retention
 from fink_broker.errors import ConfigError, FinkError, StoreError
+from fink_broker.jobs import submit
 from fink_broker.jobs.fan_out import FanOut
 from fink_broker.jobs.ingest import Ingest
 from fink_broker.jobs.job import Job, one_line
@@ -57,6 +60,7 @@ class Runner:
         for name in jobs:
             plan(name)
         self.stop_asked = False
+        self.compacting: subprocess.Popen[bytes] | None = None
         self.failed: list[Watched] = []
         self.spark = session(settings, "-".join(jobs))
         self.watched = [Watched(make_job(self.spark, settings, name, survey)) for name in jobs for survey in surveys]
@@ -72,6 +76,7 @@ class Runner:
                 if time.time() - looked > HOUSEKEEPING_SECONDS:
                     looked = time.time()
                     retention.warn(self.settings)
+                    self._compact()
                 for one in self.watched:
                     self._look_after(one)
                 time.sleep(0.2)
@@ -81,6 +86,8 @@ class Runner:
             gone = True
             log.error("Spark's JVM has ended; start the jobs again, they go on where they were", jobs=self._names, cause=one_line(error))
         finally:
+            if self.compacting is not None and self.compacting.poll() is None:
+                self.compacting.terminate()  # at any moment: the next one settles what it left
             if not gone:
                 self._stop_all()
         return 1 if self.failed or gone else 0
@@ -133,6 +140,19 @@ class Runner:
         wait = self.settings.jobs.backoff_seconds * 2**one.restarts
         one.restarts, one.next_start = one.restarts + 1, time.time() + wait
         log.warning("query failed, starting again", job=name, batch=number, restart=one.restarts, wait_seconds=wait, cause=cause)
+
+    def _compact(self) -> None:
+        """Merge the files of closed nights in a process beside the jobs, one at a time."""
+        busy = self.compacting is not None and self.compacting.poll() is None
+        if busy or not self.settings.lake.compact or not any({"raw", "science"} & set(one.job.plan.sinks) for one in self.watched):
+            return
+        chosen, secrets = submit.changed(self.settings)
+        names = {f"FINK_{name.replace('.', '__')}".upper(): value for name, value in chosen.items()}
+        folder = self.settings.home / "logs"
+        folder.mkdir(parents=True, exist_ok=True)
+        line = ["nice", "-n", "10", sys.executable, "-m", "fink_broker", "lake", "compact"]
+        with (folder / "compact.log").open("ab") as file:
+            self.compacting = subprocess.Popen(line, env={**os.environ, **names, **secrets}, stdout=file, stderr=file, stdin=subprocess.DEVNULL)
 
     def _stop_all(self) -> None:
         """End each query between two batches, so that nothing is half written."""

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fink_broker import kafka
+from fink_broker.checkpoint import MERGED
 from fink_broker.jobs import steps
-from fink_broker.lake import BATCH_FILES
+from fink_broker.lake import BATCH_FILES, COMPACTED, merged_id
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -50,8 +52,21 @@ def _table(job: Job, name: str) -> DataFrame:
     # each survey has its own packet, so its folder is read alone; Spark's file stream takes that folder as the root of partitions
     fields = [field for field in table_schema(job, name) if field.name != "survey"]
     reader = job.spark.readStream.schema(StructType(fields)).option("maxFilesPerTrigger", "16")
-    reader = reader.option("pathGlobFilter", BATCH_FILES)  # merged files hold nothing new
+    reader = reader.option("pathGlobFilter", _names(job, path))
     return reader.parquet(str(path)).selectExpr("*", f"'{job.survey.name}' survey")
+
+
+def _names(job: Job, folder: Path) -> str:
+    """Names of the files that a job reads, as a glob: batches' files, and those that were merged before it first began; later ones hold nothing new."""
+    file = job.checkpoint / MERGED
+    if not any((job.checkpoint / "offsets").glob("[0-9]*")):
+        merged = {merged_id(found.name) for found in folder.glob(f"night=*/{COMPACTED}*.parquet")}
+        file.parent.mkdir(parents=True, exist_ok=True)
+        part = file.with_suffix(".part")
+        part.write_text(json.dumps(sorted(merged)))
+        part.rename(file)
+    known = json.loads(file.read_text()) if file.is_file() else []
+    return f"{{{','.join([BATCH_FILES.removesuffix('.parquet'), *(f'{one}-*' for one in known)])}}}.parquet"
 
 
 def rows(job: Job, name: str, nights: Iterable[int]) -> DataFrame:
