@@ -32,7 +32,7 @@ class Earlier:
 
     def before(self, alerts: pd.DataFrame) -> NDArray[np.float64]:
         """The time [MJD, TAI] before which an alert has to be seen to be of an earlier night than each of these (column night)."""
-        return sky.night_start(alerts["night"].to_numpy(np.int64), self.longitude_deg)
+        return sky.night_start(alerts["night"].fillna(19700101).to_numpy(np.int64), self.longitude_deg)  # bad alerts have none
 
     def points(self, alerts: pd.DataFrame) -> pd.DataFrame:
         """Points of the alerts' objects (columns past.POINTS): from HBase, and those that the alerts bring themselves (past.NEEDED)."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from fink_broker.errors import StoreError, Unavailable
 from fink_broker.log import Logger
+from fink_broker.retry import retried
 
 if TYPE_CHECKING:
     from confluent_kafka.admin import AdminClient
@@ -172,12 +173,15 @@ def _offsets(settings: Settings, names: Iterable[str], cluster: Cluster, when: i
     known = topics(settings, cluster)
     found: dict[str, dict[int, int]] = {name: {} for name in names}
     wanted = {TopicPartition(name, part): spec for name in found for part in range(known.get(name, 0))}
-    if wanted:
+
+    def ask() -> None:
         with _answering(settings, cluster):
-            admin = _admin(settings, cluster)
-            asked = admin.list_offsets(wanted, request_timeout=settings.kafka.timeout_seconds)
+            asked = _admin(settings, cluster).list_offsets(wanted, request_timeout=settings.kafka.timeout_seconds)
             for place, future in asked.items():
                 found[place.topic][place.partition] = future.result().offset
+
+    if wanted:
+        retried(ask, "Kafka offsets")
     return found
 
 
@@ -300,6 +304,8 @@ class _answering:
         if not isinstance(error, KafkaException):
             return
         code = error.args[0].code()
+        if code in (KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE):  # a topic that was just made, or a broker that just went
+            raise Unavailable(f"Kafka is not ready: {error.args[0].str()}") from error
         if code in (KafkaError._TIMED_OUT, KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN, KafkaError._RESOLVE):
             raise Unavailable(_unreachable(self.settings, self.cluster)) from error
         raise StoreError(f"Kafka refused: {error.args[0].str()}; see [kafka] in the settings") from error

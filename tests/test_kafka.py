@@ -6,6 +6,7 @@ import socket
 from typing import Any
 
 import pytest
+from confluent_kafka import KafkaError, KafkaException
 
 from fink_broker import kafka
 from fink_broker.errors import ConfigError, StoreError, Unavailable
@@ -74,6 +75,17 @@ def test_a_silent_kafka_is_named_with_what_to_do(nobody: str, capfd: pytest.Capt
         )
         assert isinstance(refused.value, StoreError)
     assert capfd.readouterr() == ("", "")  # librdkafka's own lines are not for users
+
+
+def test_what_may_pass_is_told_from_what_may_not() -> None:
+    for code, kind in (
+        (KafkaError.NOT_LEADER_FOR_PARTITION, Unavailable),
+        (KafkaError.LEADER_NOT_AVAILABLE, Unavailable),
+        (KafkaError.TOPIC_AUTHORIZATION_FAILED, StoreError),
+    ):
+        with pytest.raises(StoreError) as refused, kafka._answering(made(bootstrap_servers="one:9092"), "input"):
+            raise KafkaException(KafkaError(code))
+        assert type(refused.value) is kind
 
 
 def test_the_quarantine_is_not_listed_by_fink_client() -> None:

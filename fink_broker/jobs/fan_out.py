@@ -31,7 +31,7 @@ class FanOut(Job):
 
     def __init__(self, spark: SparkSession, settings: Settings, plan: Plan, survey: str) -> None:
         super().__init__(spark, settings, plan, survey)
-        self.chain = steps.science_chain(settings, survey) if "science" in plan.steps else None
+        self.chain = steps.science_chain(settings, survey, history=True) if "science" in plan.steps else None
         self.filters = FilterSet(settings.filters_path, survey, settings) if "route" in plan.steps else None
         self.failures = filter_function.counter(spark) if self.filters else None
         self.attempts = attempt.Attempts(self.checkpoint / "attempts")

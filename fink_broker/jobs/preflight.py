@@ -19,7 +19,7 @@ def check(settings: Settings, jobs: Sequence[str], surveys: Sequence[str]) -> No
     for survey in surveys:
         load_survey(settings.schemas_path, survey)
         if any("science" in one.steps for one in plans):
-            chain = steps.science_chain(settings, survey)
+            chain = steps.science_chain(settings, survey, history=True)
             reads |= bool(chain.history and chain.earlier)
     jars.java()
     if any(one.source == "kafka" for one in plans):

@@ -81,7 +81,7 @@ class Rerun:
         self.spark, self.settings, self.to_topics = spark, settings, to_topics
         self.job = FanOut(spark, settings, plan("enrich"), survey)
         self.survey, self.lake = self.job.survey, self.job.lake
-        self.chain = steps.science_chain(settings, survey)
+        self.chain = steps.science_chain(settings, survey, history=True)
 
     def run(self, span: Span) -> Result:
         """Run again, night by night; compare; publish."""

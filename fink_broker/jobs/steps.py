@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from fink_broker.settings import Settings
 
 
-def science_chain(settings: "Settings", survey: str) -> "Chain":
-    """The enabled science modules of a survey, in their order."""
+def science_chain(settings: "Settings", survey: str, history: bool = False) -> "Chain":
+    """The enabled science modules of a survey, in their order; with `history` they read the points of earlier nights from HBase, as in a job."""
     from fink_broker.earlier import Earlier
     from fink_broker.science import Chain, Registry
 
@@ -24,7 +24,7 @@ def science_chain(settings: "Settings", survey: str) -> "Chain":
         params.setdefault("xmatch", {}).setdefault("folder", str(settings.catalogs_path))
     registry = Registry.load(settings.modules_path)
     site = load_survey(settings.schemas_path, survey)
-    earlier = Earlier(settings, survey, site.longitude_deg) if science.history_alerts else None
+    earlier = Earlier(settings, survey, site.longitude_deg) if history and science.history_alerts else None
     return Chain(registry, science.modules, params, survey, science.budget_seconds, science.on_failure, earlier)
 
 

@@ -32,6 +32,11 @@ class Filled:
     since: float
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests that look at what `filled` sent come first: its jobs read every topic of a survey, those of other tests too."""
+    items.sort(key=lambda item: not {"filled", "started"} & set(getattr(item, "fixturenames", ())))
+
+
 @pytest.fixture(scope="session")
 def started(settings: Settings, spark: SparkSession) -> Iterator[Start]:
     """Starts jobs, each once, and stops them at the end."""
