@@ -13,7 +13,7 @@ import pytest
 from astropy.io import fits
 
 from fink_broker import retention
-from fink_broker.compact import Compactor
+from fink_broker.compact import TABLES, Compactor
 from fink_broker.errors import NotFound
 from fink_broker.lake import Lake
 from fink_broker.settings import load
@@ -50,7 +50,7 @@ def test_an_alert_is_found_in_its_batch_or_its_night(lake: Lake, number: int, fi
 
 def test_an_alert_is_found_in_a_night_that_was_merged(lake: Lake) -> None:
     settings, survey = load(options={"lake": {"path": str(lake.path), "min_free_gb": 0}}), load_surveys(load().schemas_path)["ztf"]
-    (done,) = Compactor(settings, grace_seconds=0).run(retention.nights(settings, ("raw",)))
+    (done,) = Compactor(settings, grace_seconds=0).run(retention.nights(settings, TABLES))
     assert (done.before, done.after) == (2, 1)
     for number in (4, 9):
         found = cutouts.fetch(lake, survey, stored(number)["alert_id"], "20230226|batch7")
