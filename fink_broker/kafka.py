@@ -176,7 +176,8 @@ def _offsets(settings: Settings, names: Iterable[str], cluster: Cluster, when: i
 
     def ask() -> None:
         with _answering(settings, cluster):
-            asked = _admin(settings, cluster).list_offsets(wanted, request_timeout=settings.kafka.timeout_seconds)
+            admin = _admin(settings, cluster)  # has to live until it has answered
+            asked = admin.list_offsets(wanted, request_timeout=settings.kafka.timeout_seconds)
             for place, future in asked.items():
                 found[place.topic][place.partition] = future.result().offset
 
