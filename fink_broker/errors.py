@@ -68,3 +68,13 @@ class Unavailable(StoreError):
 
 class NotFound(StoreError, LookupError):
     """The store answers, but holds nothing of that name."""
+
+
+def one_line(error: BaseException) -> str:
+    """What an error says in one line: ours as it is, a Python worker's last line, Java's first line without its trace."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    kinds = ("Error: ", "Exception: ", "Unavailable: ", "BadPacket: ", "BrokenContract: ")
+    told = [line for line in lines if any(kind in line for kind in kinds) and not line.startswith(("at ", "File "))]
+    if type(error).__module__.startswith("fink_broker"):
+        return str(error)
+    return f"{type(error).__name__}: {(told[-1:] or lines[:1] or ['no message'])[0]}"[:500]

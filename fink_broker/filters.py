@@ -238,12 +238,12 @@ def failing(frame: DataFrame, filters: Sequence[Filter], survey: Survey) -> dict
     try:
         route(frame, filters, survey).selectExpr("max(size(topics))").collect()
         return broken
-    except Exception:
-        log.debug("filters are tried one by one", survey=survey.name, filters=len(filters))
+    except Exception as error:  # whatever Spark or Java make of it
+        log.debug("filters are tried one by one", survey=survey.name, filters=len(filters), cause=_line(error))
     for rule in filters:
         try:
             route(frame, [rule], survey).selectExpr("max(size(topics))").collect()
-        except Exception as error:  # whatever Spark or Java make of it
+        except Exception as error:
             broken[rule.name] = f"filter {rule.name}: fails on alerts: {_line(error)}; mend `{_short(rule.where or rule.python)}`"
     return broken
 

@@ -240,8 +240,7 @@ class History:
             try:
                 yield connection
             except Exception as error:
-                with contextlib.suppress(Exception):
-                    connection.close()
+                _close(connection)
                 raise hbase.failure(self.settings.thrift, error) from error
             with self._lock:
                 self._free.append((connection, time.monotonic()))
@@ -253,9 +252,16 @@ class History:
                 connection, used = self._free.pop()
                 if time.monotonic() - used < IDLE_SECONDS:
                     return connection
-                with contextlib.suppress(Exception):
-                    connection.close()
+                _close(connection)
         return None
+
+
+def _close(connection: Any) -> None:
+    """Close a connection whose other end may be gone."""
+    from thriftpy2.thrift import TException
+
+    with contextlib.suppress(OSError, TException):
+        connection.close()
 
 
 def _object_key(survey: str, object_id: str) -> bytes:

@@ -135,8 +135,8 @@ class Reader:
             return
         try:
             writer, records = self._records(value)
-        except Exception:
-            yield Packet(self._claimed(name, "damaged container"), value)  # sent as it is, for the quarantine
+        except Exception:  # Avro that is damaged fails in many ways; the packet is sent as it is, and the quarantine tells why
+            yield Packet(self._claimed(name, "damaged container"), value)
             return
         survey = writer.survey
         if survey is None or not records:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import argparse
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +14,28 @@ from numpy.typing import NDArray
 BATCH, RATE, DECAY = 512, 2e-3, 1e-4
 Weights = dict[str, Any]
 Rows = NDArray[np.int64]
+
+
+def asked(about: str | None, things: str, number: int, seed: int, folder: Path) -> argparse.Namespace:
+    """Options of a training command; `things` is what it simulates so many of."""
+    parser = argparse.ArgumentParser(description=about)
+    parser.add_argument(f"--{things}", dest="number", type=int, default=number, help=f"simulated {things}")
+    parser.add_argument("--epochs", type=int, default=14)
+    parser.add_argument("--seed", type=int, default=seed)
+    parser.add_argument("--cache", type=Path, help="file of the simulated arrays (.npz), made if it is not there")
+    parser.add_argument("--only-simulate", action="store_true")
+    parser.add_argument("--out", type=Path, default=folder)
+    return parser.parse_args()
+
+
+def simulated(options: argparse.Namespace, sample: Callable[[int, int], dict[str, Any]]) -> dict[str, Any]:
+    """The arrays to learn from: of the cache when there is one, else made, and kept there."""
+    if options.cache and options.cache.is_file():
+        return dict(np.load(options.cache))
+    data = sample(options.number, options.seed)
+    if options.cache:
+        np.savez(options.cache, **data)
+    return data
 
 
 def fit(

@@ -60,6 +60,8 @@ def error_table() -> Iterator[str]:
     yield from ("| error | is a | when |", "|---|---|---|")
     for name in public("errors"):
         kind = getattr(errors, name)
+        if not isinstance(kind, type):
+            continue
         yield f"| `{name}` | {', '.join(f'`{base.__name__}`' for base in kind.__bases__)} | {_first_line(kind)} |"
 
 

@@ -20,7 +20,7 @@ README = (ROOT / "README.md").read_text()
 # A file imports only what stands in its own layer or above.
 LAYERS = [
     {"errors", "settings", "log", "retry"},
-    {"sky", "survey", "schema", "framing", "lean", "alert"},
+    {"sky", "survey", "schema_registry", "schema", "framing", "lean", "alert"},
     {"past", "science_module", "science", "adapter", "catalog", "catalog_import", "curve", "isolation", "model", "sample", "filters", "filter_function"},
     {"lake", "kafka", "message", "hbase", "history", "earlier", "seen", "ledger", "retention", "merge", "checkpoint"},
     {"services", "jobs", "testing"},

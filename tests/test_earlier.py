@@ -14,22 +14,9 @@ from fink_broker.science import Chain, Registry
 from fink_broker.settings import Settings, load
 from tests.memory_hbase import Memory
 from tests.stored_alerts import curve, stored
+from tests.times_module import MODULE
 
 LONGITUDE = -116.86
-MODULE = '''
-import pandas as pd
-from fink_broker.science import ScienceModule
-
-class Times(ScienceModule):
-    """First and number of the times of the history."""
-    name = "times"
-    version = "1.0"
-    inputs = ("history.mjd",)
-    outputs = {"first": "double", "n": "int"}
-
-    def process(self, alerts):
-        return pd.DataFrame({"first": [t.min() for t in alerts["history.mjd"]], "n": [len(t) for t in alerts["history.mjd"]]}, index=alerts.index)
-'''
 
 
 @pytest.fixture

@@ -31,6 +31,17 @@ def test_every_model_is_what_its_card_says(name: str) -> None:
     assert sum(file.stat().st_size for file in REGISTRY.get(name)().model_paths()) < 6 * 2**20
 
 
+@pytest.mark.parametrize("name", TRAINED)
+def test_results_do_not_depend_on_the_batch(name: str) -> None:
+    module = REGISTRY.get(name)()
+    module.setup()
+    alerts = pd.read_parquet(module.folder_of() / CHECK)[list(module.inputs)].head(60).reset_index(drop=True)
+    whole = module.process(alerts)
+    for size in (1, 7):
+        parts = [module.process(alerts.iloc[start : start + size].reset_index(drop=True)) for start in range(0, len(alerts), size)]
+        pd.testing.assert_frame_equal(pd.concat(parts, ignore_index=True), whole, check_exact=True, check_dtype=False)
+
+
 def test_a_spoilt_model_is_found(tmp_path: Path) -> None:
     kind = copied(tmp_path, "early_snia")
     card = kind.folder_of() / "README.md"

@@ -9,7 +9,8 @@ import httpx
 import pytest
 
 from fink_broker.errors import Unavailable, UnknownSchema
-from fink_broker.schema import RegistryClient, Schema, SchemaLibrary, fingerprint
+from fink_broker.schema import Schema, SchemaLibrary, fingerprint
+from fink_broker.schema_registry import RegistryClient
 from fink_broker.settings import data_folder
 
 FOLDER = data_folder("schemas")

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fink_broker.errors import one_line
 from fink_broker.log import Logger
 
 if TYPE_CHECKING:
@@ -73,7 +74,8 @@ def works(frame: DataFrame) -> bool:
     """Whether all columns of all rows can be computed."""
     try:
         frame.write.format("noop").mode("overwrite").save()
-    except Exception:  # whatever Spark, Java or a worker make of it
+    except Exception as error:  # whatever Spark, Java or a worker make of it
+        log.debug("columns cannot be computed", cause=one_line(error))
         return False
     return True
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from fink_broker.alert import Decoder
-from fink_broker.errors import FinkError, Unavailable
+from fink_broker.errors import FinkError, Unavailable, one_line
 from fink_broker.jobs import fault, recovery, sources
 from fink_broker.jobs.plans import Plan
 from fink_broker.lake import Lake
@@ -249,16 +249,6 @@ class Job(ABC):
         part.write_text(json.dumps({"headers": [vars(header) for header in kept.values()], "versions": self.decoder.fast}))
         part.rename(self._learned)
         log.info("read in the fast way now", versions=",".join(self.decoder.fast), new_headers=len(self.decoder.learned))
-
-
-def one_line(error: BaseException) -> str:
-    """What an error says in one line: ours as it is, a Python worker's last line, Java's first line without its trace."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    kinds = ("Error: ", "Exception: ", "Unavailable: ", "BadPacket: ", "BrokenContract: ")
-    told = [line for line in lines if any(kind in line for kind in kinds) and not line.startswith(("at ", "File "))]
-    if type(error).__module__.startswith("fink_broker"):
-        return str(error)
-    return f"{type(error).__name__}: {(told[-1:] or lines[:1] or ['no message'])[0]}"[:500]
 
 
 def _read_learned(file: Any) -> tuple[list[Header], list[str]]:

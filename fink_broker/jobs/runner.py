@@ -17,11 +17,11 @@ from py4j.protocol import Py4JError
 
 from fink_broker import log as logs
 from fink_broker import retention
-from fink_broker.errors import ConfigError, FinkError, StoreError
+from fink_broker.errors import ConfigError, FinkError, StoreError, one_line
 from fink_broker.jobs import submit
 from fink_broker.jobs.fan_out import FanOut
 from fink_broker.jobs.ingest import Ingest
-from fink_broker.jobs.job import Job, one_line
+from fink_broker.jobs.job import Job
 from fink_broker.jobs.plans import plan
 from fink_broker.jobs.preflight import check
 from fink_broker.jobs.session import hear, session

@@ -140,7 +140,17 @@ class SkyZtf(Ztf):
         return values | {"sciinpseeing": thing.seeing[epoch] / 1.01, "magnr": thing.near[2], "distnr": thing.near[0] / 1.01}
 
 
-class SkyLsst(Lsst):
+class _Once(Packer):
+    """Before a packer that makes records of a thing's visits: each is made once."""
+
+    def _seen(self, thing: MadeObject, epoch: int, object_id: int) -> dict[str, Any]:
+        return once(thing, "seen", epoch, lambda: super(_Once, self)._seen(thing, epoch, object_id))  # type: ignore[misc]
+
+    def _at_place(self, thing: MadeObject, epoch: int, object_id: int) -> dict[str, Any]:
+        return once(thing, "forced", epoch, lambda: super(_Once, self)._at_place(thing, epoch, object_id))  # type: ignore[misc]
+
+
+class SkyLsst(_Once, Lsst):
     """Packs the simulated sky as alerts of the Rubin Observatory."""
 
     each = 64
@@ -152,12 +162,6 @@ class SkyLsst(Lsst):
     @staticmethod
     def _count(thing: MadeObject, epoch: int) -> int:
         return thing.number % 1_000_000
-
-    def _seen(self, thing: MadeObject, epoch: int, object_id: int) -> dict[str, Any]:
-        return once(thing, "seen", epoch, lambda: super(SkyLsst, self)._seen(thing, epoch, object_id))
-
-    def _at_place(self, thing: MadeObject, epoch: int, object_id: int) -> dict[str, Any]:
-        return once(thing, "forced", epoch, lambda: super(SkyLsst, self)._at_place(thing, epoch, object_id))
 
     def _source(self, thing: MadeObject, epoch: int) -> dict[str, Any]:
         assert isinstance(thing, SkyThing)
@@ -210,16 +214,10 @@ class SkyLsst(Lsst):
         }
 
 
-class SkyElasticc(Elasticc):
+class SkyElasticc(_Once, Elasticc):
     """Packs the simulated sky as alerts of the ELAsTiCC challenge."""
 
     each = 64
-
-    def _seen(self, thing: MadeObject, epoch: int, object_id: int) -> dict[str, Any]:
-        return once(thing, "seen", epoch, lambda: super(SkyElasticc, self)._seen(thing, epoch, object_id))
-
-    def _at_place(self, thing: MadeObject, epoch: int, object_id: int) -> dict[str, Any]:
-        return once(thing, "forced", epoch, lambda: super(SkyElasticc, self)._at_place(thing, epoch, object_id))
 
     def _forced(self, thing: MadeObject, epoch: int) -> dict[str, Any]:
         assert isinstance(thing, SkyThing)

@@ -19,7 +19,8 @@ from fink_broker.settings import data_folder
 from fink_broker.skysim.alerts import Campaign
 from fink_broker.skysim.cosmos import Floats
 
-MISSING = -900.0
+MISSING = -900.0  # or less: a survey's own way to say "none"
+ABSENT = -99.0  # the same to the forest, which takes no nulls; far from all numbers here
 ROUNDED = 3  # digits; a simulation must not be known by its digits
 
 
@@ -149,7 +150,7 @@ def tell_apart(simulated: pd.DataFrame, true: pd.DataFrame, seed: int = 1) -> tu
     both = pd.concat([simulated.sample(number, random_state=seed), true.sample(number, random_state=seed)])[simulated.columns.intersection(true.columns)]
     labels = np.repeat([1, 0], number)
     model = RandomForestClassifier(300, min_samples_leaf=3, random_state=seed, n_jobs=1)
-    filled = both.fillna(-99.0).to_numpy()
+    filled = both.fillna(ABSENT).to_numpy()
     score = cross_val_score(model, filled, labels, cv=StratifiedKFold(5, shuffle=True, random_state=seed), scoring="roc_auc").mean()
     return float(score), pd.Series(model.fit(filled, labels).feature_importances_, both.columns).sort_values(ascending=False)
 

@@ -74,9 +74,9 @@ def _fit(found: dict[str, Floats], rows: NDArray[np.int64], age: Floats, band: N
     likely = np.exp(np.maximum((gain - gain.max(axis=1, keepdims=True)) / 2, -50))
     likely /= likely.sum(axis=1, keepdims=True)
     for name, values in (("peak_day", _PEAK), ("rise", np.log(GRID[:, 1])), ("fall", np.log(GRID[:, 2]))):
-        mean = likely @ values
+        mean = (likely * values).sum(axis=1)  # a product of matrices would differ in the last digits with the number of alerts
         found[f"best_{name}"][mine], found[f"mean_{name}"][mine] = values[best], mean
-        found[f"std_{name}"][mine] = np.sqrt(np.maximum(likely @ values**2 - mean**2, 0))
+        found[f"std_{name}"][mine] = np.sqrt(np.maximum((likely * values**2).sum(axis=1) - mean**2, 0))
     bands = np.bincount(group_row, minlength=number)[mine]
     points = np.bincount(rows, minlength=number)[mine]
     free = np.maximum(points - bands - 3, 1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ from fink_broker.model import sha256
 from fink_broker.skysim.alerts import Campaign
 from fink_broker.skysim.observation import START_MJD
 from science_modules._baseline import cuts, regression
-from science_modules._graph import Jax, OnnxGraph, Weights, calibration_error, fit, probabilities, sharpness
+from science_modules._graph import Jax, OnnxGraph, Weights, asked, calibration_error, fit, probabilities, sharpness, simulated
 from science_modules.stamp_class import CLASSES
 from science_modules.stamp_class.stamps import CONTEXT, NAMES, SIDE, stamps
 
@@ -29,7 +28,7 @@ GAP_DAYS = 29
 MOST = 2  # alerts of one thing
 BATCH = 128
 INPUTS: dict[str, tuple[int, ...]] = {"images": (len(NAMES), SIDE, SIDE), "about": (CONTEXT,)}
-CHECKED = 50
+CHECKED = 20
 CUT = [1, 5]  # of what stands beside: signal-to-noise ratio and distance to the nearest source
 
 
@@ -104,20 +103,8 @@ def network(f: Any, w: Weights, images: Any, about: Any, factor: float = 1.0) ->
 
 def main() -> None:
     """Simulate, train, calibrate, test on other things of the same sky, write the model and its check set."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--alerts", type=int, default=40_000, help="simulated alerts")
-    parser.add_argument("--epochs", type=int, default=14)
-    parser.add_argument("--seed", type=int, default=41)
-    parser.add_argument("--cache", type=Path, help="file of the simulated arrays (.npz), made if it is not there")
-    parser.add_argument("--only-simulate", action="store_true")
-    parser.add_argument("--out", type=Path, default=FOLDER)
-    options = parser.parse_args()
-    if options.cache and options.cache.is_file():
-        data = dict(np.load(options.cache))
-    else:
-        data = sample(options.alerts, options.seed)
-        if options.cache:
-            np.savez(options.cache, **data)
+    options = asked(__doc__, "alerts", 40_000, 41, FOLDER)
+    data = simulated(options, sample)
     if options.only_simulate:
         return
     import jax

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from fink_broker import curve
 from fink_broker.model import sha256
 from fink_broker.skysim import light_curves
 from science_modules._baseline import cuts, regression, simple
-from science_modules._graph import Jax, OnnxGraph, calibration_error, fit, probabilities, sharpness
+from science_modules._graph import Jax, OnnxGraph, asked, calibration_error, fit, probabilities, sharpness, simulated
 from science_modules.transient import CLASSES
 from science_modules.transient.network import INPUTS, network, weights
 from science_modules.transient.series import CONTEXT_INPUTS, CURVE_INPUTS, series
@@ -80,20 +79,8 @@ def report(data: dict[str, NDArray[Any]], chances: NDArray[np.float64], train: N
 
 def main() -> None:
     """Simulate, train, calibrate, test on other things of the same sky, write the model and its check set."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--things", type=int, default=160_000, help="simulated objects")
-    parser.add_argument("--epochs", type=int, default=14)
-    parser.add_argument("--seed", type=int, default=31)
-    parser.add_argument("--cache", type=Path, help="file of the simulated arrays (.npz), made if it is not there")
-    parser.add_argument("--only-simulate", action="store_true")
-    parser.add_argument("--out", type=Path, default=FOLDER)
-    options = parser.parse_args()
-    if options.cache and options.cache.is_file():
-        data = dict(np.load(options.cache))
-    else:
-        data = sample(options.things, options.seed)
-        if options.cache:
-            np.savez(options.cache, **data)
+    options = asked(__doc__, "things", 160_000, 31, FOLDER)
+    data = simulated(options, sample)
     if options.only_simulate:
         return
     import jax

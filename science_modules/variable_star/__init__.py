@@ -104,6 +104,7 @@ def features(found: Fold, points: curve.Points, value: NDArray[np.float64], aler
 def _half_range(harmonics: NDArray[np.float64]) -> NDArray[np.float64]:
     """Half of highest minus lowest of the folded fit."""
     phase = np.linspace(0, 2 * np.pi, 64, endpoint=False)
-    shape = harmonics @ np.array([np.cos(phase), np.sin(phase), np.cos(2 * phase), np.sin(2 * phase)])
+    waves = np.array([np.cos(phase), np.sin(phase), np.cos(2 * phase), np.sin(2 * phase)])
+    shape = (harmonics[:, :, None] * waves).sum(axis=1)  # a product of matrices would differ in the last digits with the number of stars
     found: NDArray[np.float64] = np.ptp(shape, axis=1) / 2 if len(shape) else np.empty(0)
     return found

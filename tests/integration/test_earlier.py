@@ -13,23 +13,10 @@ import pytest
 from fink_broker import past, sky
 from fink_broker.survey import load_survey
 from tests.integration.test_recovery import Broker, broker
+from tests.times_module import MODULE
 
 __all__ = ["broker"]
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
-MODULE = '''
-import pandas as pd
-from fink_broker.science import ScienceModule
-
-class Times(ScienceModule):
-    """Sum and number of the times of the history."""
-    name = "times"
-    version = "1.0"
-    inputs = ("history.mjd",)
-    outputs = {"sum": "double", "n": "int"}
-
-    def process(self, alerts):
-        return pd.DataFrame({"sum": [t.sum() for t in alerts["history.mjd"]], "n": [len(t) for t in alerts["history.mjd"]]}, index=alerts.index)
-'''
 
 
 def test_the_points_of_earlier_nights_stand_before_each_alert(broker: Broker, tmp_path: Path) -> None:

@@ -12,9 +12,9 @@ import fastavro
 import pytest
 
 from fink_broker.alert import AGAIN, Decoder
-from fink_broker.errors import Unavailable, UnknownSchema
-from fink_broker.jobs.job import one_line
-from fink_broker.schema import RegistryClient, Schema, SchemaLibrary, fingerprint
+from fink_broker.errors import Unavailable, UnknownSchema, one_line
+from fink_broker.schema import Schema, SchemaLibrary, fingerprint
+from fink_broker.schema_registry import RegistryClient
 from fink_broker.services import process
 from fink_broker.settings import data_folder
 from fink_broker.survey import load_survey
