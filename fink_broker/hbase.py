@@ -19,6 +19,8 @@ from __future__ import annotations
 import math
 import zlib
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -106,28 +108,41 @@ def _java_line(error: Exception) -> str:
 
 
 def create_tables(settings: Settings) -> list[str]:
-    """Make the tables that are missing; returns their names."""
+    """Make the tables that are missing, side by side, for each takes a second; returns their names."""
 
     def make() -> list[str]:
-        connection = connect(settings)
-        try:
+        with _asked(settings) as connection:
             there = {name.decode() for name in connection.tables()}
-            made = []
-            for table, families in TABLES.items():
-                name = table_name(settings, table)
-                if name not in there:
-                    options = {"max_versions": 1, "bloom_filter_type": "ROW", "compression": "GZ"}
-                    connection.create_table(name, {family: {**options, **extra} for family, extra in families.items()})
-                    made.append(name)
-            return made
-        except Exception as error:
-            if "AlreadyExists" in type(error).__name__:
-                return []
-            raise failure(settings.thrift, error) from error
-        finally:
-            connection.close()
+        missing = [table for table in TABLES if table_name(settings, table) not in there]
+        with ThreadPoolExecutor(len(TABLES)) as pool:
+            return [name for name in pool.map(lambda table: _create(settings, table), missing) if name]
 
     return retried(make, "HBase tables")
+
+
+def _create(settings: Settings, table: str) -> str:
+    """Make a table; its name, or nothing when somebody else made it meanwhile."""
+    name, options = table_name(settings, table), {"max_versions": 1, "bloom_filter_type": "ROW", "compression": "GZ"}
+    with _asked(settings) as connection:
+        try:
+            connection.create_table(name, {family: {**options, **extra} for family, extra in TABLES[table].items()})
+        except Exception as error:
+            if "AlreadyExists" in type(error).__name__:
+                return ""
+            raise
+    return name
+
+
+@contextmanager
+def _asked(settings: Settings) -> Iterator[Any]:
+    """A connection of its own; what goes wrong is told as `failure` does."""
+    connection = connect(settings)
+    try:
+        yield connection
+    except Exception as error:
+        raise failure(settings.thrift, error) from error
+    finally:
+        connection.close()
 
 
 def index_rows(frame: DataFrame, lake_prefix: str = "") -> DataFrame:

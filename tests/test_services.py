@@ -46,6 +46,15 @@ def test_a_port_is_told_by_whom_it_belongs_to(tmp_path: Path) -> None:
     assert not process.alive(pid)
 
 
+def test_a_process_that_has_saved_all_is_not_waited_for(tmp_path: Path) -> None:
+    port = process.free_port()
+    code = f"import signal, socket, time; s = socket.create_server(('127.0.0.1', {port})); signal.signal(signal.SIGTERM, lambda *_: s.close())\n"
+    pid = process.start(python(code + "while True: time.sleep(60)"), tmp_path / "log")
+    process.wait(lambda: process.listens(pid, port), pid, "it", tmp_path / "log", 20)
+    assert process.stop(pid, "", seconds=3600, port=port)
+    assert not process.alive(pid)
+
+
 def test_a_start_that_fails_tells_the_cause_and_leaves_nothing(tmp_path: Path) -> None:
     log = tmp_path / "log"
     pid = process.start(python("raise SystemExit('ERROR no disk\\n\\tat frame')"), log)

@@ -13,6 +13,8 @@ from pathlib import Path
 
 from fink_broker.errors import Unavailable
 
+AFTERWARDS = 1.0  # seconds that a process has to end after all of it is on disk
+
 
 def free_port(preferred: int = 0) -> int:
     """The preferred loopback port when nobody listens there, else a free one."""
@@ -114,14 +116,19 @@ def alive(pid: int, mark: str = "") -> bool:
     return state != "Z" and mark.encode() in line
 
 
-def stop(pid: int, mark: str, seconds: float = 30.0) -> bool:
-    """Ask a process of ours to end, and kill it when it does not; whether there was one."""
+def stop(pid: int, mark: str, seconds: float = 30.0, port: int = 0) -> bool:
+    """Ask a process of ours to end, and kill it when it does not; whether there was one.
+
+    `port`, where given, is one that the process closes when all is on disk: it is not waited for much longer than that.
+    """
     if not alive(pid, mark):
         return False
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, signal.SIGTERM)
         until = time.monotonic() + seconds
         while alive(pid, mark) and time.monotonic() < until:
+            if port and not listens(pid, port):
+                port, until = 0, time.monotonic() + AFTERWARDS
             time.sleep(0.05)
         if alive(pid, mark):
             os.kill(pid, signal.SIGKILL)

@@ -18,6 +18,8 @@ Say = Callable[[str], None]
 TRIES = 3
 PIDS = {"kafka": ("pid",), "hbase": ("thrift_pid", "pid"), "gateway": ("pid",)}  # in the order in which they stop
 
+SAVED = {"hbase": "region_port"}  # closed when all is on disk; what follows waits 20 s for a ZooKeeper that has ended before it
+
 
 def up(home: Path, say: Say = print) -> dict[str, Any]:
     """Start Kafka and HBase, or find them running; returns what services.json holds."""
@@ -67,7 +69,8 @@ def running(name: str, known: dict[str, Any]) -> bool:
 
 def stop(name: str, known: dict[str, Any]) -> bool:
     """Stop the processes of one service; whether any ran."""
-    return any([process.stop(int(known[key]), known.get("mark", "")) for key in PIDS[name] if key in known])
+    port = int(known.get(SAVED.get(name, ""), 0))
+    return any([process.stop(int(known[key]), known.get("mark", ""), port=port if key == "pid" else 0) for key in PIDS[name] if key in known])
 
 
 def read(home: Path) -> dict[str, Any]:

@@ -186,11 +186,12 @@ def test_cut_off_at_each_point(broker: Broker, monkeypatch: pytest.MonkeyPatch) 
         query.processAllAvailable()
         query.stop()
     for seed, (live, ingest) in enumerate(zip_longest(LIVE, INGEST)):
-        broker.send(24, seed=900 + seed, bad=2)
+        broker.send(24, seed=900 + seed, bad=2 if ingest else 0)
         for name, point, cuts in (("live", live, LIVE), ("ingest", ingest, INGEST)):
             if point:
                 with monkeypatch.context() as patch:
                     cuts[point](patch)
+                    patch.setattr(Job, "blame", lambda *_, **__: True)  # a kill leaves no time to look for what is at fault
                     job, query = broker.start(name)
                     with contextlib.suppress(StreamingQueryException):
                         query.awaitTermination(120)
