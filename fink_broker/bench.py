@@ -9,7 +9,7 @@ import statistics
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,9 @@ from fink_broker.ledger import Entry, Ledger
 from fink_broker.services import stack
 from fink_broker.settings import Settings, data_folder
 from fink_broker.simulate import Sent, make_packets, send
+from fink_broker.spool import Packet
 
+MADE_FIRST = 30_000  # alerts: 2 GB of memory
 TICKS = os.sysconf("SC_CLK_TCK")
 # Cuts of several kinds for more filters than are shipped, each narrow; the numbers vary from filter to filter.
 CUTS = (
@@ -167,13 +169,16 @@ class Run:
         stack.up(self.settings.home, say=self.say)
         self.demo.spawn("jobs", "run", *JOBS, "--survey", self.survey)
         for part in (warm // 3, warm // 3, warm - 2 * (warm // 3)):
-            self.send(part)
+            self.send(self.packets(part))
             self.wait()
 
-    def send(self, number: int, rate: float | None = None) -> Sent:
-        """Send made-up alerts that were not sent before."""
+    def packets(self, number: int) -> Iterator[Packet]:
+        """Made-up alerts that were not sent before."""
         self.seed += 1
-        packets = list(make_packets([self.survey], self.settings.schemas_path, number, self.seed))
+        return make_packets([self.survey], self.settings.schemas_path, number, self.seed)
+
+    def send(self, packets: Iterable[Packet], rate: float | None = None) -> Sent:
+        """Send them, at a rate or as fast as Kafka takes them."""
         return send(self.settings, packets, rate=rate, into=self.sent)
 
     def wait(self, seconds: float = 1800) -> float:
@@ -218,13 +223,19 @@ class Run:
 
 
 def measure(run: Run, alerts: int, rate: float | None = None, history: int = 0) -> Bench:
-    """Send so many alerts, at a rate or as fast as Kafka takes them, and measure until all are through."""
+    """Send so many alerts, at a rate or as fast as Kafka takes them, and measure until all are through.
+
+    A backlog is made before the clock starts (above `MADE_FIRST` alerts while it runs), since it is not the broker that makes alerts.
+    """
+    packets: Iterable[Packet] = run.packets(alerts)
+    if rate is None and alerts <= MADE_FIRST:
+        packets = list(packets)
     home = run.settings.home
     found = Bench(run.survey, alerts, rate=rate, filters=run.number, history=history, machine=machine())
     before = _sizes(home)
     started = time.time()
     with Watch(home) as watch:
-        run.send(alerts, rate)
+        run.send(packets, rate)
         ended = run.wait()
     found.seconds = round(ended - started, 2)
     found.alerts_per_s = round(alerts / (ended - started), 1)

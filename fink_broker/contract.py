@@ -129,8 +129,8 @@ def decoded(settings: Settings, survey: str, number: int, columns: Sequence[str]
 
     about = load_survey(settings.schemas_path, survey)
     frame = alert_rows(settings, survey, number, seed, paths)
-    chosen = [steps.column(name, about).alias(f"c{i}") for i, name in enumerate(columns)]
-    found = frame.select(*chosen, "reason").toPandas()  # a filter on the reason in Spark would plan for minutes
+    chosen = [f"{steps.column(name, about)} c{i}" for i, name in enumerate(columns)]
+    found = frame.selectExpr(*chosen, "reason").toPandas()  # a filter on the reason in Spark would plan for minutes
     return found[found.pop("reason").isna()].set_axis(list(columns), axis=1).reset_index(drop=True)
 
 

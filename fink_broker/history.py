@@ -15,6 +15,7 @@ import numpy as np
 
 from fink_broker import hbase, sky
 from fink_broker.errors import ConfigError, NotFound
+from fink_broker.past import SAME_DAYS
 from fink_broker.retry import retried
 
 if TYPE_CHECKING:
@@ -87,10 +88,10 @@ class History:
         ordered = sorted((point for key, point in points.items() if key not in doubled), key=lambda point: point[0])
         return {name: [point[i] for point in ordered] for i, name in enumerate(POINT)}
 
-    def earlier(self, survey: str, object_id: str, before_mjd: float, most: int) -> Iterator[tuple[float, dict[str, list[Any]]]]:
+    def earlier(self, survey: str, object_id: str, before_mjd: float, first_mjd: float, most: int) -> Iterator[tuple[float, dict[str, list[Any]]]]:
         """Light curves that public alerts of an object from before a time told, newest first: [d, TAI] of the alert, and its points.
 
-        After each come those that reach further back, so few alerts tell all; at most `most` of them.
+        After each come those that reach further back, so few alerts tell all: until its first detection (-inf: not known), and at most `most`.
         """
         prefix = _object_key(survey, object_id)
         start = prefix + hbase.reversed_time(before_mjd).encode() + b"~"
@@ -103,7 +104,10 @@ class History:
             if b"l:j" in cells and b"o:x" not in cells:
                 seen, curve = hbase.LAST_MJD - int(key.split(b"|")[-2]) / 1e6, _read(cells[b"l:j"])
                 yield seen, curve
-                start = prefix + hbase.reversed_time(min([seen - 1e-6, *curve["mjd"]])).encode()
+                reach = min([seen - 1e-6, *curve["mjd"]])
+                if reach <= first_mjd + SAME_DAYS:
+                    return
+                start = prefix + hbase.reversed_time(reach).encode()
                 most -= 1
 
     def alert(self, alert_id: str, survey: str | None = None, *, public_only: bool = False) -> tuple[Row, str]:

@@ -16,7 +16,7 @@ from fink_broker.survey import POINT
 FIELDS = tuple({"time": "mjd"}.get(name, name) for name in POINT)
 HISTORY = tuple(f"history.{name}" for name in FIELDS)
 POINTS = ("object_id", "seen_mjd", *FIELDS)  # columns of a frame of points
-NEEDED = ("object_id", "mjd", "night", *(f"lightcurve.{name}" for name in FIELDS))  # columns of alerts that `with_past` reads
+NEEDED = ("object_id", "mjd", "first_mjd", "night", *(f"lightcurve.{name}" for name in FIELDS))  # columns of alerts that `with_past` and a store read
 SAME_DAYS = 1e-5  # points of one band and kind closer than this are one
 _TEXT = ("band", "kind")
 

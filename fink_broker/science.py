@@ -184,10 +184,10 @@ class Chain:
         """
         out: dict[str, pa.Array] = {}
         if self.history:
-            before = None
+            asking, before = inputs[selected[self._asking].any(axis=1)], None
             if points is None and self.earlier is not None:
-                points, before = self.earlier.points(inputs[selected[self._asking].any(axis=1)]), self.earlier.before(inputs)
-            inputs = pd.concat([inputs, past.with_past(inputs, points, self.history, before)], axis=1)
+                points, before = self.earlier.points(asking), self.earlier.before(asking)
+            inputs = pd.concat([inputs, past.with_past(asking, points, self.history, before).reindex(inputs.index)], axis=1)
         for module in _instances(self._made):
             rows = selected[module.name].to_numpy(bool)
             found, error = (None, self.off.get(module.name)) if module.name in self.off or not rows.any() else self._run(module, inputs, rows, out)

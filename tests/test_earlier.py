@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -32,11 +33,11 @@ def settings(tmp_path: Path) -> Settings:
     return load(options={"hbase": {"host": "memory", "prefix": f"fink_{tmp_path.name}"}})
 
 
-def row(mjd: float, mjds: list[float], object_id: str | None = "ZTF23aaaaaaa") -> dict[str, Any]:
+def row(mjd: float, mjds: list[float], object_id: str | None = "ZTF23aaaaaaa", first_mjd: float = np.nan) -> dict[str, Any]:
     """An alert as modules get it."""
     points: dict[str, Any] = {f"lightcurve.{name}": [1.0] * len(mjds) for name in past.FIELDS}
     points |= {"lightcurve.mjd": mjds, "lightcurve.band": ["r"] * len(mjds), "lightcurve.kind": ["detection"] * len(mjds)}
-    return {"object_id": object_id, "mjd": mjd, "night": int(sky.night(mjd, LONGITUDE)[0]), **points}
+    return {"object_id": object_id, "mjd": mjd, "first_mjd": first_mjd, "night": int(sky.night(mjd, LONGITUDE)[0]), **points}
 
 
 def test_only_earlier_nights_count_whatever_is_stored_or_in_the_batch(
@@ -59,6 +60,8 @@ def test_only_earlier_nights_count_whatever_is_stored_or_in_the_batch(
     assert run(row(60009.30, [60009.30]), now)[1] == alone[0]  # of the same night, in the same batch
     assert run(now, row(60010.3, [60010.3]))[1][1] == 15  # the night after sees all of it, the one in the batch too
     assert run(row(60009.4, [60009.4], object_id=None)) == [(60009.4, 1)]
+    assert run(row(60009.4, [60008.3, 60009.4], first_mjd=60008.3)) == [(60008.3, 2)]  # it tells all of a young object itself
+    assert run(row(60009.4, [60008.3, 60009.4], first_mjd=59000.0)) == alone
     few = load(options={"hbase": {"host": "memory", "prefix": f"fink_{tmp_path.name}"}, "science": {"history_alerts": 1}})
     chain.earlier = Earlier(few, "ztf", LONGITUDE)
     assert run(now) == [(60005.3, 6)]

@@ -117,12 +117,13 @@ def test_light_curves_of_earlier_public_alerts(made: Made) -> None:
     history, memory = made
     for number in range(0, 20, 2):
         memory.file(row := stored(number, public=number != 10), curve(row, days=3))
-    found = list(history.earlier("ztf", "ZTF23aaaaaaa", 60013.0, 12))
+    found = list(history.earlier("ztf", "ZTF23aaaaaaa", 60013.0, -np.inf, 12))
     assert [seen for seen, _ in found] == [60012, 60008, 60004, 60000]  # each reaches 3 days back, and at 10 it was not public
     assert found[0][1]["mjd"] == [60009, 60010, 60011, 60012]
-    assert [seen for seen, _ in history.earlier("ztf", "ZTF23aaaaaaa", 60013.0, 2)] == [60012, 60008]
-    assert list(history.earlier("ztf", "ZTF23aaaaaaa", 60000.0, 5)) == []
-    assert list(history.earlier("ztf", "ZTF23aaaaaa", 60013.0, 5)) == []
+    assert [seen for seen, _ in history.earlier("ztf", "ZTF23aaaaaaa", 60013.0, -np.inf, 2)] == [60012, 60008]
+    assert [seen for seen, _ in history.earlier("ztf", "ZTF23aaaaaaa", 60013.0, 60005.0, 12)] == [60012, 60008]  # its first detection is among them
+    assert list(history.earlier("ztf", "ZTF23aaaaaaa", 60000.0, -np.inf, 5)) == []
+    assert list(history.earlier("ztf", "ZTF23aaaaaa", 60013.0, -np.inf, 5)) == []
 
 
 def test_latest_of_a_topic_by_pages_of_time(made: Made) -> None:

@@ -1,5 +1,6 @@
 """The steps: plain functions from DataFrame to DataFrame."""
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -7,7 +8,7 @@ import pandas as pd
 from fink_broker.survey import Survey, load_survey
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
+    from pyspark.sql import DataFrame, SparkSession
 
     from fink_broker.science import Chain
     from fink_broker.settings import Settings
@@ -33,36 +34,44 @@ def enrich(frame: "DataFrame", chain: "Chain", survey: Survey) -> "DataFrame":
 
     A module gets only usable alerts for which its `where` holds; for the others its fields are null.
     """
-    from pyspark.sql import functions as F
-
     if not chain.fields:
-        return frame.select("*", _provenance(chain))
-    columns, modules = list(chain.columns), list(chain.conditions)
+        return frame.selectExpr("*", _provenance(chain))
     inputs, selected = given(frame, chain, survey)
+    grouped: dict[str, list[str]] = {}
+    for module, name, _ in chain.fields:
+        grouped.setdefault(module, []).append(f"'{name}', _science.`{module}.{name}`")
+    structs = [f"named_struct({', '.join(fields)}) `{module}`" for module, fields in grouped.items()]
+    computed = frame.select("*", _computation(chain, frame.sparkSession)(inputs, selected).alias("_science"))
+    return computed.selectExpr("* except (_science)", *structs, _provenance(chain))
+
+
+@lru_cache(maxsize=8)
+def _computation(chain: "Chain", spark: "SparkSession") -> Any:
+    """The chain as a function of two columns, made once: Spark's workers are sent it with every batch."""
+    from pyspark.sql.pandas.functions import pandas_udf
+
+    del spark  # a function belongs to the session that it was made in
+    columns, modules = list(chain.columns), list(chain.conditions)
     flat = ", ".join(f"`{module}.{name}` {kind}" for module, name, kind in chain.fields)
 
     def run(alerts: pd.DataFrame, mask: pd.DataFrame) -> pd.DataFrame:
         alerts.columns, mask.columns = pd.Index(columns), pd.Index(modules)
         return chain.run(alerts, mask)
 
-    from pyspark.sql.pandas.functions import pandas_udf
-
-    computed = pandas_udf(run, returnType=flat)(inputs, selected)  # type: ignore[call-overload]
-    grouped: dict[str, list[Any]] = {}
-    for module, name, _ in chain.fields:
-        grouped.setdefault(module, []).append(F.col(f"_science.`{module}.{name}`").alias(name))
-    structs = [F.struct(*fields).alias(module) for module, fields in grouped.items()]
-    return frame.select("*", computed.alias("_science")).select(*frame.columns, *structs, _provenance(chain))
+    return pandas_udf(run, returnType=flat)  # type: ignore[call-overload]
 
 
 def given(frame: "DataFrame", chain: "Chain", survey: Survey) -> tuple[Any, Any]:
-    """Two struct columns: what the modules read (c0, c1, …), and which of them get the alert (m0, m1, …)."""
+    """Two struct columns: what the modules read (c0, c1, …), and which of them get the alert (m0, m1, …).
+
+    One text each: a hundred columns made one by one are a hundred calls of Java, a second for each batch.
+    """
     from pyspark.sql import functions as F
 
     usable = "reason is null and " if "reason" in frame.columns else ""
-    inputs = F.struct(*(_wanted(name, chain, survey).alias(f"c{i}") for i, name in enumerate(chain.columns)))
-    selected = F.struct(*(F.expr(f"coalesce({usable}({where}), false)").alias(f"m{i}") for i, where in enumerate(chain.conditions.values())))
-    return inputs, selected
+    inputs = (f"'c{i}', {_wanted(name, chain, survey)}" for i, name in enumerate(chain.columns))
+    selected = (f"'m{i}', coalesce({usable}(\n{where}\n), false)" for i, where in enumerate(chain.conditions.values()))
+    return F.expr(f"named_struct({', '.join(inputs)})"), F.expr(f"named_struct({', '.join(selected)})")
 
 
 def reads(chain: "Chain", survey: Survey) -> list[str]:
@@ -73,28 +82,22 @@ def reads(chain: "Chain", survey: Survey) -> list[str]:
     return [*chain.columns, *chain.conditions.values(), *cutouts]
 
 
-def _wanted(name: str, chain: "Chain", survey: Survey) -> Any:
+def _wanted(name: str, chain: "Chain", survey: Survey) -> str:
     """A module's input; cutouts only of the alerts that a module which reads them is given: they are the largest part of a packet."""
-    from pyspark.sql import functions as F
-
     if not name.startswith("cutout_"):
         return column(name, survey)
     asked = " or ".join(f"({chain.conditions[module]})" for module in chain.readers[name] if module in chain.conditions)
-    return F.when(F.expr(asked or "false"), column(name, survey))
+    return f"if(\n{asked or 'false'}\n, {column(name, survey)}, null)"
 
 
-def column(name: str, survey: Survey) -> Any:
-    """The Spark column of an input of a science module."""
-    from pyspark.sql import functions as F
-
+def column(name: str, survey: Survey) -> str:
+    """The SQL of an input of a science module."""
     if name.startswith("cutout_"):
-        return F.expr(survey.cutouts.get(name.removeprefix("cutout_"), "cast(null as binary)"))
-    return F.col(name)
+        return survey.cutouts.get(name.removeprefix("cutout_"), "cast(null as binary)")
+    return ".".join(f"`{part}`" for part in name.split("."))
 
 
-def _provenance(chain: "Chain") -> Any:
+def _provenance(chain: "Chain") -> str:
     """What the results of a row were made with: versions of broker and modules, and the packet's schema."""
-    from pyspark.sql import functions as F
-
-    made = [F.lit(part) for pair in sorted(chain.provenance.items()) for part in pair]
-    return F.create_map(*made, F.lit("schema"), F.col("schema")).alias("provenance")
+    made = (f"'{part}'" for pair in sorted(chain.provenance.items()) for part in pair)
+    return f"map({', '.join(made)}, 'schema', schema) provenance"

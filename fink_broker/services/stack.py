@@ -34,7 +34,7 @@ def up(home: Path, say: Say = print) -> dict[str, Any]:
             stop(name, {key: value for key, value in known.items() if key not in server.left(known)})
             started = time.monotonic()
             found = _started(server, home, known)
-            update(home, name, found)
+            _write(home, name, found)
             wanted = known.get("port", server.PORT)
             moved = f"; port {wanted} was busy" if found["port"] != wanted else ""
             say(f"{name} up on port {found['port']} in {time.monotonic() - started:.1f} s{moved}")
@@ -81,8 +81,13 @@ def read(home: Path) -> dict[str, Any]:
 
 
 def update(home: Path, name: str, found: dict[str, Any]) -> None:
-    """Write one service into services.json, in one step."""
-    home.mkdir(parents=True, exist_ok=True)
+    """Write one service into services.json, after whoever is at it."""
+    with _locked(home):
+        _write(home, name, found)
+
+
+def _write(home: Path, name: str, found: dict[str, Any]) -> None:
+    """The same while the file is locked; readers see all or nothing of it."""
     part = home / f".services.{name}.json"
     part.write_text(json.dumps({**read(home), name: found}, indent=2) + "\n")
     part.rename(home / "services.json")

@@ -291,8 +291,7 @@ def statistics(
     survey: SurveyName = None, columns: Columns = None, format: FormatName = "json",
 ) -> Response:  # fmt: skip
     """Newest night first."""
-    begin, name = (given.text("date") or "").replace("-", ""), known_survey(request, given.text("survey"))
-    rows = [row for row in request.app.state.broker.statistics() if row["night"].startswith(begin) and name in (None, row["survey"])]
+    rows = _of_nights(request, given, "date", request.app.state.broker.statistics())
     return answer(rows, given.format(), given.text("columns"), "nights")
 
 
@@ -302,11 +301,16 @@ def ledger(
     survey: SurveyName = None, columns: Columns = None, format: FormatName = "json",
 ) -> Response:  # fmt: skip
     """Newest night first; `differs` names the sums that do not balance, with the alerts that are still to come, or lost."""
-    begin, name = (given.text("night") or "").replace("-", ""), known_survey(request, given.text("survey"))
-    if begin and not begin.isdigit():
-        raise ConfigError(f"night is '{given.text('night')}'; expected YYYYMMDD or YYYY-MM-DD, or the beginning of one")
-    rows = [row for row in request.app.state.broker.ledger() if row["night"].startswith(begin) and name in (None, row["survey"])]
+    rows = _of_nights(request, given, "night", request.app.state.broker.ledger())
     return answer(rows, given.format(), given.text("columns"), "ledger")
+
+
+def _of_nights(request: Request, given: Asked, argument: str, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows of the nights and the survey that are asked for."""
+    begin, name = (given.text(argument) or "").replace("-", ""), known_survey(request, given.text("survey"))
+    if begin and not begin.isdigit():
+        raise ConfigError(f"{argument} is '{given.text(argument)}'; expected YYYYMMDD or YYYY-MM-DD, or the beginning of one")
+    return [row for row in rows if row["night"].startswith(begin) and name in (None, row["survey"])]
 
 
 @router.get("/topics", summary="Substream topics with their filters and number of messages")

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import httpx
 import pyarrow.parquet as pq
 from confluent_kafka import Consumer, TopicPartition
 
@@ -42,6 +43,7 @@ class Night:
     options: dict[str, Any] = field(default_factory=dict)
     jobs: subprocess.Popen[bytes] | None = None
     simulator: subprocess.Popen[bytes] | None = None
+    gateway: subprocess.Popen[bytes] | None = None
     ends: list[str] = field(default_factory=list)  # how each run of the jobs ended
     began: float = field(default_factory=time.time)
 
@@ -86,6 +88,21 @@ class Night:
     def start_simulator(self) -> None:
         self.simulator = self._spawn("simulator", "-m", "tests.integration.sender", self.notes, self.seed, self.rate)
 
+    def start_gateway(self) -> None:
+        self.gateway = self._spawn("gateway", "-m", "fink_broker", "serve")
+
+    def served(self, path: str) -> Any:
+        """What the gateway answers, once it does."""
+        answers: list[Any] = []
+
+        def ask() -> bool:
+            with contextlib.suppress(httpx.TransportError, KeyError):
+                answers.append(httpx.get(f"http://127.0.0.1:{stack.read(self.home)['gateway']['port']}{path}", timeout=30).raise_for_status().json())
+            return bool(answers)
+
+        self.wait(ask, 60, f"no answer to {path}")
+        return answers[0]
+
     def _spawn(self, name: str, *words: object) -> subprocess.Popen[bytes]:
         with (self.home / f"{name}.log").open("ab") as log:
             line = [sys.executable, *map(str, words)]
@@ -100,10 +117,12 @@ class Night:
             self.start_jobs()
         if self.simulator is not None and (self.simulator.poll() or 0) != 0:
             self.start_simulator()
+        if self.gateway is not None and self.gateway.poll() is not None:
+            self.start_gateway()
 
     def down(self) -> None:
         """End everything, gently where it may be; what is left of the processes is killed."""
-        for running in (self.simulator, self.jobs):
+        for running in (self.simulator, self.gateway, self.jobs):
             if running is not None and running.poll() is None:
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(running.pid, signal.SIGKILL)

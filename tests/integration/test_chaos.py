@@ -33,6 +33,7 @@ def test_killed_at_any_moment(tmp_path: Path) -> None:
         "Kafka": lambda: night.service("kafka"),
         "HBase master": lambda: night.service("hbase"),
         "Thrift server": lambda: night.service("hbase", "thrift_pid"),
+        "gateway": lambda: night.gateway.pid if night.gateway else 0,
         "simulator": lambda: night.simulator.pid if night.simulator else 0,
     }
     kills = dict.fromkeys(victims, 0)
@@ -40,6 +41,7 @@ def test_killed_at_any_moment(tmp_path: Path) -> None:
         night.up()
         night.start_jobs()
         night.start_simulator()
+        night.start_gateway()
         night.wait(lambda: (night.home / "ledger/live-ztf.jsonl").is_file(), 200, "no batch")
         until, left = time.monotonic() + SECONDS, []
         while time.monotonic() < until or 0 in kills.values():
@@ -63,7 +65,9 @@ def test_killed_at_any_moment(tmp_path: Path) -> None:
                 night.up()
         night.say(f"killed: {kills}")
         night.finish()
-        night.say(f"counted: {night.check()}")
+        told = night.check()
+        night.say(f"counted: {told}")
+        assert sum(one["received"] for one in night.served("/api/v1/ledger")) == told["received"]
         assert all(number > 0 for number in kills.values())
     finally:
         night.down()
