@@ -129,7 +129,7 @@ class Watch:
         return found
 
     def _name(self, line: str, pid: int) -> str:
-        if "pyspark.daemon" in line or "pyspark/daemon" in line:
+        if "fink_broker.jobs.daemon" in line:
             return "python workers" if self._ours(pid) else ""
         if self.home not in line:
             return ""

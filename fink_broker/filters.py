@@ -207,6 +207,7 @@ def route(frame: DataFrame, filters: Sequence[Filter], survey: Survey, failures:
     from pyspark.sql import functions as F
 
     from fink_broker import filter_function
+    from fink_broker.alert import names
 
     functions = [rule for rule in filters if rule.python]
     if functions:
@@ -214,7 +215,7 @@ def route(frame: DataFrame, filters: Sequence[Filter], survey: Survey, failures:
     # array_compact is a higher-order function, which Spark interprets: hundreds of filters never meet the 64 KB limit of a
     # compiled method, and the cost stays linear. The line breaks end a comment at the end of an expression.
     cases = [f"case when (\n{rule.where or f'_chosen.`{rule.name}`'}\n) then '{topic_name(rule, survey.name)}' end" for rule in filters]
-    allowed = "coalesce(public, false)" + (" and reason is null" if "reason" in frame.columns else "")
+    allowed = "coalesce(public, false)" + (" and reason is null" if "reason" in names(frame) else "")
     topics = f"if({allowed}, array_compact(array({', '.join(cases)})), array())" if cases else "array()"
     return frame.withColumn("topics", F.expr(f"cast({topics} as array<string>)")).drop("_chosen")
 

@@ -159,7 +159,7 @@ def index_rows(frame: DataFrame, lake_prefix: str = "") -> DataFrame:
     who = "coalesce(object_id, ss_object_id, alert_id)"
     pixel = f"lpad(cast(shiftright(healpix, {2 * (29 - PIXEL_ORDER)}) as string), 12, '0')"
     coarse = f"cast(shiftright(healpix, {2 * (29 - COARSE_ORDER)}) as string)"
-    topics = "coalesce(topics, array())" if "topics" in frame.columns else "cast(array() as array<string>)"
+    topics = "coalesce(topics, array())" if "topics" in frame.schema.names else "cast(array() as array<string>)"
     return frame.selectExpr(
         f"concat_ws('|', {salt_sql(f'concat(survey, {who})')}, survey, {who}, {reversed_sql('mjd')}, alert_id) history",
         f"concat_ws('|', {salt_sql('concat(survey, alert_id)')}, survey, alert_id) alert",

@@ -51,19 +51,21 @@ def message(
     partitions: Mapping[str, int] | None = None,
     marks: Mapping[str, str] | None = None,
     narrow: bool = False,
+    layout: str = "",
 ) -> DataFrame:
     """Kafka rows (topic, partition, key, value, headers) of the alerts that filters chose (column `topics`).
 
     Each object's messages stay in one partition of a topic, in order of time; `partitions` says how many each topic has
     (one where it does not). `narrow`: the rows stand in that order already, so nothing is shuffled. `marks` are headers of
-    every message: checkpoint, batch.
+    every message: checkpoint, batch. `layout`: the frame's schema as JSON, where that is known; to ask for it takes a while.
     """
     made = [(shape, [topic_name(rule, survey.name) for rule in shape.filters]) for shape in shapes(filters)]
     if not made:
         return frame.sparkSession.createDataFrame([], MESSAGE)
     keys, values = {}, {}
+    layout = layout or frame.schema.json()
     for place, (shape, names) in enumerate(made):
-        body, written, key = encoded(frame, survey, shape)
+        body, written, key = encoded(layout, survey, shape)
         value = f"to_avro({body}, '{written}')"
         if len(made) > 1:  # each alert is encoded once for each shape that somebody wants of it
             value = f"if(arrays_overlap(topics, array({_texts(names)})), {value}, null)"
@@ -96,27 +98,25 @@ def message(
 MESSAGE = "topic string, partition int, key binary, value binary, headers array<struct<key:string,value:binary>>"
 
 
-def encoded(frame: DataFrame, survey: Survey, shape: Shape) -> tuple[str, str, str]:
+def encoded(layout: str, survey: Survey, shape: Shape) -> tuple[str, str, str]:
     """Spark SQL of the struct that such a message holds, the Avro schema that writes it, and the one that goes with it.
 
-    Both as compact JSON and the same on the wire; only the first has logical types. Kept for each layout of rows.
+    Both as compact JSON and the same on the wire; only the first has logical types. Kept for each layout of rows (a schema as JSON).
     """
     facts = (tuple(survey.client.items()), _tops(survey.paths), _tops(survey.cutout_paths))
-    return _encoded(frame.schema.json(), survey.name, *facts, shape)
+    return _encoded(layout, survey.name, *facts, shape.columns, shape.cutouts)
 
 
 @lru_cache(maxsize=256)
 def _encoded(
-    layout: str, survey: str, client: tuple[tuple[str, str], ...], needed: frozenset[str], cutouts: frozenset[str], shape: Shape
+    layout: str, survey: str, client: tuple[tuple[str, str], ...], needed: frozenset[str], cutouts: frozenset[str], columns_wanted: tuple[str, ...], whole: bool
 ) -> tuple[str, str, str]:
     from pyspark.sql import SparkSession
     from pyspark.sql.types import StructType
 
     frame = SparkSession.active().createDataFrame([], StructType.fromJson(json.loads(layout)))
     needed |= {name.split(".")[0] for name, _ in client}
-    own = [
-        name for name in _fields(frame, "packet") if (not shape.columns or name in shape.columns or name in needed) and (shape.cutouts or name not in cutouts)
-    ]
+    own = [name for name in _fields(frame, "packet") if (not columns_wanted or name in columns_wanted or name in needed) and (whole or name not in cutouts)]
     columns = {name: f"packet.`{name}`" for name in own}
     for name, sql in client:
         top, _, inner = name.partition(".")

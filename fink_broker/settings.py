@@ -58,7 +58,7 @@ class IngestSettings(Section):
     """How alerts are read and judged."""
 
     trigger_seconds: float = Field(0.0, ge=0, description="least time between two batches [s]; 0: as soon as possible")
-    raw_trigger_seconds: float = Field(5.0, ge=0, description="the same for job ingest, which nobody waits for [s]")
+    raw_trigger_seconds: float = Field(20.0, ge=0, description="the same for job ingest, which nobody waits for [s]")
     max_offsets_per_trigger: int = Field(5000, ge=1, description="most alerts in one batch")
     starting_offsets: str = Field("earliest", description="where a new checkpoint starts: earliest, latest or a time (2026-11-20T03:00:00, UTC)")
     duplicate_days: float = Field(8.0, ge=0, description="the same alert id within this time is a duplicate [d]")

@@ -38,7 +38,7 @@ def test_processes_are_told_apart_by_their_home(tmp_path: Path) -> None:
     assert watch._name(f"java kafka.Kafka {tmp_path}/services/kafka", 1) == "Kafka"
     assert watch._name(f"python -m fink_broker --home {tmp_path} run live ingest", 1) == "driver"
     assert watch._name("java kafka.Kafka /elsewhere", 1) == ""
-    assert watch._name("python -m pyspark.daemon", os.getpid()) == ""
+    assert watch._name("python -m fink_broker.jobs.daemon", os.getpid()) == ""
 
 
 def test_the_machine_is_named() -> None:

@@ -78,7 +78,7 @@ def test_times_are_plain_integers(rows: DataFrame, ztf: Survey) -> None:
 
 
 def test_the_key_is_what_fink_client_can_convert(rows: DataFrame, ztf: Survey) -> None:
-    _, _, key = encoded(rows, ztf, WHOLE)
+    _, _, key = encoded(rows.schema.json(), ztf, WHOLE)
     names: list[str] = []
 
     def walk(kind: Any) -> None:
@@ -107,7 +107,7 @@ def test_the_key_is_what_fink_client_can_convert(rows: DataFrame, ztf: Survey) -
 
 
 def test_the_schema_is_the_one_that_spark_would_make(rows: DataFrame, ztf: Survey, spark: SparkSession) -> None:
-    body, written, _ = encoded(rows, ztf, WHOLE)
+    body, written, _ = encoded(rows.schema.json(), ztf, WHOLE)
     made = plain(rows.selectExpr(f"{body} body").schema["body"].dataType)
     assert avro_schema(made, logical=True) == json.loads(written)
     jvm: Any = spark._jvm

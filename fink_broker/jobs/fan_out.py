@@ -39,7 +39,8 @@ class FanOut(Job):
         self._partitions: dict[str, int] = {}  # of topics that are known to exist
         self._before: attempt.Published | None = None  # what the topics hold from before the checkpoint was lost
         self._layout: StructType | None = None  # of rows with the whole packet
-        self._layout_of: Decoder | None = None
+        self._layout_text = ""  # the same as JSON
+        self._layout_of = ""  # the union schema that it goes with
 
     tables = ("science",)
 
@@ -122,10 +123,11 @@ class FanOut(Job):
         rules: list[Filter] = []
         texts = steps.reads(self.chain, self.survey) if self.chain else []
         if self.filters is not None:
-            if self._layout is None or self._layout_of is not self.decoder:
-                self._layout_of = self.decoder
+            if self._layout is None or self._layout_of != self.decoder.union:
+                self._layout_of = self.decoder.union
                 whole = Decoder(self.survey, self.library).decode(self.spark.createDataFrame([], sources.RECORD)).drop("value")
                 self._layout = (steps.enrich(whole, self.chain, self.survey) if self.chain else whole).schema
+                self._layout_text = self._layout.json()
             rules = self.filters.current(self._layout)
             if earlier:  # the same filters as at the first attempt, so that it chooses the same alerts
                 rules = [rule for rule in earlier.filters if (rule.name, rule.version) not in self._suspended]
@@ -163,7 +165,7 @@ class FanOut(Job):
         narrow = len(alerts.parts) == 1 and not done and _in_order(good)
         rows = alerts.whole(lambda part: attempt.without_published(part, done).where("size(topics) > 0"))
         sent = [rule for rule in rules if topic_name(rule, self.survey.name) in counts]
-        kafka.publish(message.message(rows, self.survey, sent, self._partitions, marks, narrow), self.settings)
+        kafka.publish(message.message(rows, self.survey, sent, self._partitions, marks, narrow, self._layout_text), self.settings)
         return counts
 
     def _already(self, good: pd.DataFrame, rules: list[Filter], earlier: attempt.Attempt | None, marks: dict[str, str]) -> attempt.Published:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from fink_broker.alert import names
 from fink_broker.survey import Survey, load_survey
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ def given(frame: "DataFrame", chain: "Chain", survey: Survey) -> tuple[Any, Any]
     """
     from pyspark.sql import functions as F
 
-    usable = "reason is null and " if "reason" in frame.columns else ""
+    usable = "reason is null and " if "reason" in names(frame) else ""
     inputs = (f"'c{i}', {_wanted(name, chain, survey)}" for i, name in enumerate(chain.columns))
     selected = (f"'m{i}', coalesce({usable}(\n{where}\n), false)" for i, where in enumerate(chain.conditions.values()))
     return F.expr(f"named_struct({', '.join(inputs)})"), F.expr(f"named_struct({', '.join(selected)})")

@@ -139,7 +139,7 @@ class Night:
 
     def worker(self) -> int:
         """A Python worker of Spark (not the daemon that makes them), or 0."""
-        found = [pid for pid in descendants(self.jvm()) if b"pyspark.daemon" in line_of(pid)]
+        found = [pid for pid in descendants(self.jvm()) if b"fink_broker.jobs.daemon" in line_of(pid)]
         return next((pid for pid in reversed(found) if not children(pid)), 0) if len(found) > 1 else 0
 
     def service(self, name: str, key: str = "pid") -> int:

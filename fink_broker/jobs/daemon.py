@@ -1,0 +1,31 @@
+"""What Spark forks its Python workers from, with all that they need imported before: a worker is there at once, and shares the memory.
+
+Spark ends workers that were idle for a minute, and each new one took two seconds of CPU for its imports. It also collects garbage after
+every task, which looks through all objects of a worker: those from before the fork are frozen, and not looked at.
+"""
+
+from __future__ import annotations
+
+import gc
+
+import onnxruntime  # noqa: F401
+import pandas  # noqa: F401
+import pyarrow  # noqa: F401
+import pyspark.worker  # noqa: F401
+from pyspark.daemon import manager
+
+import fink_broker.earlier  # noqa: F401
+from fink_broker.science import Registry
+from fink_broker.settings import data_folder
+
+
+def prepare() -> None:
+    """Import the science modules that are installed (one that cannot be imported is told when it is used), then freeze."""
+    Registry.load(data_folder("science_modules"))
+    gc.collect()
+    gc.freeze()
+
+
+if __name__ == "__main__":
+    prepare()
+    manager()  # type: ignore[no-untyped-call]
