@@ -129,7 +129,7 @@ class Watch:
         return found
 
     def _name(self, line: str, pid: int) -> str:
-        if "fink_broker.jobs.daemon" in line:
+        if "fink_broker.jobs.daemon" in line and "SparkSubmit" not in line:  # which names it among its settings
             return "python workers" if self._ours(pid) else ""
         if self.home not in line:
             return ""

@@ -39,6 +39,7 @@ def test_processes_are_told_apart_by_their_home(tmp_path: Path) -> None:
     assert watch._name(f"python -m fink_broker --home {tmp_path} run live ingest", 1) == "driver"
     assert watch._name("java kafka.Kafka /elsewhere", 1) == ""
     assert watch._name("python -m fink_broker.jobs.daemon", os.getpid()) == ""
+    assert watch._name(f"java SparkSubmit spark.python.daemon.module=fink_broker.jobs.daemon {tmp_path}", 1) == "Spark JVM"
 
 
 def test_the_machine_is_named() -> None:
