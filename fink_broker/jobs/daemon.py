@@ -8,13 +8,14 @@ Python look anew what the archives on its path hold, of which there are sixteen 
 from __future__ import annotations
 
 import gc
+import socket
 import zipimport
 
 import onnxruntime  # noqa: F401
 import pandas  # noqa: F401
 import pyarrow  # noqa: F401
 import pyspark.worker  # noqa: F401
-from pyspark.daemon import manager
+from pyspark import daemon
 
 import fink_broker.earlier  # noqa: F401
 from fink_broker.science import Registry
@@ -29,6 +30,16 @@ def prepare() -> None:
     gc.freeze()
 
 
+def worker(sock: socket.socket, authenticated: bool) -> int:
+    """What a forked worker does; without a trace in the log when the task that asked for it was ended before it came."""
+    try:
+        return int(_worker(sock, authenticated))  # type: ignore[no-untyped-call]
+    except EOFError:
+        return 1
+
+
+_worker, daemon.worker = daemon.worker, worker
+
 if __name__ == "__main__":
     prepare()
-    manager()  # type: ignore[no-untyped-call]
+    daemon.manager()  # type: ignore[no-untyped-call]

@@ -9,7 +9,8 @@ from fink_broker.alert import names
 from fink_broker.survey import Survey, load_survey
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame, SparkSession
+    from pyspark import SparkContext
+    from pyspark.sql import DataFrame
 
     from fink_broker.science import Chain
     from fink_broker.settings import Settings
@@ -42,16 +43,16 @@ def enrich(frame: "DataFrame", chain: "Chain", survey: Survey) -> "DataFrame":
     for module, name, _ in chain.fields:
         grouped.setdefault(module, []).append(f"'{name}', _science.`{module}.{name}`")
     structs = [f"named_struct({', '.join(fields)}) `{module}`" for module, fields in grouped.items()]
-    computed = frame.select("*", _computation(chain, frame.sparkSession)(inputs, selected).alias("_science"))
+    computed = frame.select("*", _computation(chain, frame.sparkSession.sparkContext)(inputs, selected).alias("_science"))
     return computed.selectExpr("* except (_science)", *structs, _provenance(chain))
 
 
 @lru_cache(maxsize=8)
-def _computation(chain: "Chain", spark: "SparkSession") -> Any:
+def _computation(chain: "Chain", context: "SparkContext") -> Any:
     """The chain as a function of two columns, made once: Spark's workers are sent it with every batch."""
     from pyspark.sql.pandas.functions import pandas_udf
 
-    del spark  # a function belongs to the session that it was made in
+    del context  # the function belongs to the one that it was made in
     columns, modules = list(chain.columns), list(chain.conditions)
     flat = ", ".join(f"`{module}.{name}` {kind}" for module, name, kind in chain.fields)
 
