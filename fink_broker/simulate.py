@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -205,6 +206,8 @@ class _Sender:
         self.topics = {name: topics.get(name, about.topic) for name, about in load_surveys(settings.schemas_path).items()}
         self.made: set[str] = set()
         self.produced = 0
+        self.taken: Counter[tuple[str, str, int]] = Counter()  # survey, topic, partition of what Kafka has
+        self.unplaced: Counter[tuple[str, str, int]] = Counter()  # the same of what it has without having said at which offset
         self.producer = Producer({**kafka.client_config(settings), "acks": "all", "enable.idempotence": True, "linger.ms": 20,
                                   "compression.type": "none", "message.max.bytes": kafka.MESSAGE_BYTES, "queue.buffering.max.kbytes": 131072,
                                   "partitioner": "murmur2_random", "delivery.timeout.ms": 120000})  # fmt: skip
@@ -224,6 +227,7 @@ class _Sender:
         finally:
             left = self.producer.flush(self.settings.kafka.timeout_seconds + 45)
         self._check()
+        self._place()
         if left:
             raise Unavailable(f"{left} alerts were not confirmed by Kafka at {self.settings.bootstrap_servers}; check that it runs, then send them again")
         event = {"event": ended, "sent": self.sent.number, **self.sent.by_survey, "seconds": round(time.time() - begin, 3)}
@@ -287,8 +291,13 @@ class _Sender:
         def confirmed(error: Any, message: Any) -> None:
             if error is not None:
                 sent.failed.append(f"{name}: {error.str()}")
+                return
+            place = survey, message.topic(), message.partition()
+            self.taken[place] += 1
+            if message.offset() is None:  # it was sent again, and Kafka had it already
+                self.unplaced[place] += 1
             else:
-                sent.confirm(survey, message.topic(), message.partition(), message.offset())
+                sent.confirm(*place, message.offset())
 
         until = time.monotonic() + max(STALLED_SECONDS, self.settings.kafka.timeout_seconds)
         while True:
@@ -303,6 +312,16 @@ class _Sender:
             except KafkaException as error:
                 sent.failed.append(f"{name}: {error.args[0].str()}")
                 return
+
+    def _place(self) -> None:
+        """Confirm what has no offset: in a partition that nobody else writes to, ours are the last ones."""
+        for (survey, topic, partition), number in self.unplaced.items():
+            end = kafka.end_offsets(self.settings, [topic])[topic][partition]
+            first, known = end - self.taken[survey, topic, partition], self.sent.spans(survey).get(topic, {}).get(partition)
+            places = [first, *[end - 1] * (number - 1)] if number > 1 or known is None or known[0] > first else [end - 1]
+            for offset in places:
+                self.sent.confirm(survey, topic, partition, offset)
+        self.unplaced.clear()
 
     def _check(self) -> None:
         if self.sent.failed:

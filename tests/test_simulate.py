@@ -6,8 +6,9 @@ from itertools import islice
 
 import pytest
 
+from fink_broker import simulate
 from fink_broker.errors import ConfigError
-from fink_broker.settings import data_folder
+from fink_broker.settings import data_folder, load
 from fink_broker.simulate import Packet, Plan, Rhythm, Sent, as_json, as_line, make_packets, plan, repeated
 
 FOLDER = data_folder("schemas")
@@ -76,3 +77,17 @@ def test_an_event_is_a_line_or_json() -> None:
     assert as_line(event) == "3 alerts sent (1.5 to None)"
     assert as_line({"event": "start", "t0": "now", "rate": None}) == "start: t0 now"
     assert json.loads(as_json(event)).items() >= event.items()
+
+
+@pytest.mark.parametrize(("told", "unplaced", "span"), [([2, 3], 2, (0, 3)), ([1], 1, (0, 1)), ([0], 1, (0, 1)), ([], 1, (0, 0)), ([], 3, (0, 2))])
+def test_what_kafka_has_without_saying_where_is_placed(monkeypatch: pytest.MonkeyPatch, told: list[int], unplaced: int, span: tuple[int, int]) -> None:
+    sender = simulate._Sender.__new__(simulate._Sender)
+    place = ("ztf", "ztf_alerts", 0)
+    sender.settings, sender.sent = load(), simulate.Sent()
+    sender.taken, sender.unplaced = Counter({place: len(told) + unplaced}), Counter({place: unplaced})
+    for offset in told:
+        sender.sent.confirm(*place, offset)
+    monkeypatch.setattr(simulate.kafka, "end_offsets", lambda settings, names: {"ztf_alerts": {0: len(told) + unplaced}})
+    sender._place()
+    assert sender.sent.spans("ztf") == {"ztf_alerts": {0: span}}
+    assert sender.sent.number == len(told) + unplaced
