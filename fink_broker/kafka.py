@@ -36,6 +36,16 @@ def client_config(settings: Settings, cluster: Cluster = "input") -> dict[str, A
     return {**options, "logger": quiet, "error_cb": _ignore, "socket.timeout.ms": timeout}
 
 
+def producer_config(settings: Settings, cluster: Cluster = "input", **options: Any) -> dict[str, Any]:
+    """Options of a producer of librdkafka that loses nothing and repeats nothing, with some of the caller's; large messages are taken.
+
+    One request at a time: a partition that was just made may refuse the first request and take the second; Kafka, which knew
+    nothing of the producer, then calls the first one, sent again, a duplicate, and it is confirmed without being there.
+    """
+    sure = {"acks": "all", "enable.idempotence": True, "max.in.flight": 1, "message.max.bytes": MESSAGE_BYTES}
+    return {**client_config(settings, cluster), **sure, **{name.replace("_", "."): value for name, value in options.items()}}
+
+
 def spark_options(settings: Settings, cluster: Cluster = "input") -> dict[str, str]:
     """Options of Spark's Kafka source and sink for one of the two clusters."""
     found = _connection(settings, cluster)
@@ -248,6 +258,7 @@ def publish(frame: DataFrame, settings: Settings) -> None:
         **spark_options(settings, "output"),
         "kafka.acks": "all",
         "kafka.enable.idempotence": "true",
+        "kafka.max.in.flight.requests.per.connection": "1",  # as in `producer_config`
         "kafka.compression.type": settings.kafka.compression,
         "kafka.max.request.size": str(MESSAGE_BYTES),
         "kafka.batch.size": str(1 << 20),

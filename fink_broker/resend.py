@@ -91,7 +91,7 @@ def _send(settings: Settings, packets: dict[kafka.Origin, bytes], file: Path) ->
 
         return note
 
-    producer = Producer({**kafka.client_config(settings), "acks": "all", "enable.idempotence": True, "message.max.bytes": kafka.MESSAGE_BYTES})
+    producer = Producer(kafka.producer_config(settings))
     for place in sorted(packets):
         topic, part, offset = place
         headers: dict[str, str | bytes | None] = {"resent": f"{topic}|{part}|{offset}"}

@@ -208,9 +208,11 @@ class _Sender:
         self.produced = 0
         self.taken: Counter[tuple[str, str, int]] = Counter()  # survey, topic, partition of what Kafka has
         self.unplaced: Counter[tuple[str, str, int]] = Counter()  # the same of what it has without having said at which offset
-        self.producer = Producer({**kafka.client_config(settings), "acks": "all", "enable.idempotence": True, "linger.ms": 20,
-                                  "compression.type": "none", "message.max.bytes": kafka.MESSAGE_BYTES, "queue.buffering.max.kbytes": 131072,
-                                  "partitioner": "murmur2_random", "delivery.timeout.ms": 120000})  # fmt: skip
+        self.producer = Producer(
+            kafka.producer_config(
+                settings, linger_ms=20, compression_type="none", queue_buffering_max_kbytes=131072, partitioner="murmur2_random", delivery_timeout_ms=120000
+            )
+        )
 
     def send(self, packets: Iterator[Packet]) -> None:
         """Send all, then wait for the last confirmation; Ctrl-C ends the sending early."""

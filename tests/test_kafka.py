@@ -33,6 +33,17 @@ def test_plain_connections_need_no_more_than_an_address() -> None:
     assert kafka.spark_options(settings) == {"kafka.bootstrap.servers": "one:9092", "kafka.security.protocol": "PLAINTEXT"}
 
 
+def test_a_producer_sends_one_request_at_a_time() -> None:
+    found = kafka.producer_config(made(bootstrap_servers="one:9092"), linger_ms=20)
+    assert (found["bootstrap.servers"], found["max.in.flight"], found["enable.idempotence"], found["acks"], found["linger.ms"]) == (
+        "one:9092",
+        1,
+        True,
+        "all",
+        20,
+    )
+
+
 def test_sasl_reaches_both_clients() -> None:
     settings = made(bootstrap_servers="one:9092", security_protocol="SASL_SSL", sasl_username="me", sasl_password='a"b\\c')
     found = kafka.client_config(settings)

@@ -48,8 +48,7 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     monkeypatch.setattr(FakeProducer, "refused", set())
     monkeypatch.setattr(resend.kafka, "keys_at", lambda settings, places: {("ztf_alerts", 1, 11): b"ZTF1"})
     monkeypatch.setattr(resend.kafka, "ensure_topics", lambda settings, names, cluster: dict.fromkeys(names, 2))
-    monkeypatch.setattr(resend.kafka, "client_config", lambda settings: {})
-    return load(options={"broker": {"home": str(tmp_path)}})
+    return load(options={"broker": {"home": str(tmp_path)}, "kafka": {"bootstrap_servers": "nowhere:9092"}})
 
 
 def quarantine(settings: Settings, *rows: tuple[int, int, str, bytes]) -> None:

@@ -49,8 +49,7 @@ def main(notes: Path, seed: int, rate: float) -> None:
     signal.signal(signal.SIGTERM, lambda *_: stopping.append(1))
     done = confirmed(notes)
     left = ((place, one) for place, one in enumerate(plan(settings, seed)) if place not in done)
-    kafka_options: dict[str, Any] = {"acks": "all", "enable.idempotence": True, "delivery.timeout.ms": 120_000, "linger.ms": 20, "message.max.bytes": 16 << 20}
-    producer = Producer({**kafka.client_config(settings), **kafka_options, "partitioner": "murmur2_random"})
+    producer = Producer(kafka.producer_config(settings, delivery_timeout_ms=120_000, linger_ms=20, partitioner="murmur2_random"))
     with notes.open("a", buffering=1) as file:
 
         def send(place: int, key: bytes, value: bytes, alert: bytes) -> None:
