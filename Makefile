@@ -25,8 +25,8 @@ check: install ## formatted, linted, typed
 	@$(BIN)/ruff check fink_broker science_modules tests bin setup.py
 	@$(BIN)/mypy
 
-test: install ## all tests, with the real services started once
-	@$(BIN)/python -m pytest
+test: install ## all tests, with the real services started once; those with processes of their own run beside the others
+	@$(BIN)/python -m pytest -n 2 --dist loadgroup
 
 demo: install ## the whole broker with simulated alerts, until Ctrl-C
 	@$(BIN)/fink demo

@@ -67,6 +67,7 @@ setup(
             "setuptools>=68",
             "wheel",
             "pytest>=8",
+            "pytest-xdist>=3.6",
             "hypothesis>=6",
             "ruff>=0.6",
             "mypy>=1.10",

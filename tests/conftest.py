@@ -27,6 +27,12 @@ def missing(reason: str) -> None:
     pytest.skip(reason)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Two rows of tests for the two processes of `make test`: those marked `apart`, and those that share services and Spark."""
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group("apart" if item.get_closest_marker("apart") else "together"))
+
+
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """Folder of real alerts, schemas and catalogues."""
