@@ -26,7 +26,7 @@ check: install ## formatted, linted, typed
 	@$(BIN)/mypy
 
 test: install ## all tests, with the real services started once; those with processes of their own run beside the others
-	@$(BIN)/python -m pytest -n 2 --dist loadgroup
+	@$(BIN)/python -m pytest -n 2
 
 demo: install ## the whole broker with simulated alerts, until Ctrl-C
 	@$(BIN)/fink demo

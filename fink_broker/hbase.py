@@ -73,6 +73,16 @@ def reversed_sql(mjd: str) -> str:
     return f"lpad(cast(cast(round(({LAST_MJD} - {mjd}) * 1e6) as bigint) as string), 12, '0')"
 
 
+def pack(text: str) -> bytes:
+    """A large cell: JSON, compressed here, since HBase compresses only what it has logged and kept in memory at full length."""
+    return zlib.compress(text.encode(), 1)
+
+
+def unpack(cell: bytes) -> bytes:
+    """The JSON of a cell, whether it is a large one or not."""
+    return zlib.decompress(cell) if cell[:1] == b"x" else cell
+
+
 def table_name(settings: Settings, table: str) -> str:
     """A table's name in HBase."""
     return f"{settings.hbase.prefix}_{table}"
@@ -208,9 +218,9 @@ def put(address: tuple[str, int], prefix: str, rows: pd.DataFrame, batch_rows: i
         records: list[Any] = list(rows.itertuples(index=False))
         for row in records:
             narrow = row.narrow.encode()
-            curve = {b"l:j": row.lightcurve.encode()} if isinstance(row.lightcurve, str) else {}
+            curve = {b"l:j": pack(row.lightcurve)} if isinstance(row.lightcurve, str) else {}
             private = {b"o:x": b""} if row.side.endswith(PRIVATE) else {}
-            batches["history"].put(row.history.encode(), {b"a:j": row.neutral.encode(), b"o:p": row.origin.encode(), **private, **curve})
+            batches["history"].put(row.history.encode(), {b"a:j": pack(row.neutral), b"o:p": row.origin.encode(), **private, **curve})
             batches["alert"].put(row.alert.encode(), {b"p:h": row.history.encode(), b"p:f": row.files.encode()})
             batches["position"].put(row.position.encode(), {f"{row.side}{row.latest}".encode(): narrow})
             for topic in row.topics:

@@ -278,7 +278,8 @@ def _after(prefix: bytes) -> bytes:
 
 
 def _read(cell: bytes) -> Row:
-    """A packed cell; JSON has no NaN, so Spark writes it as text."""
+    """A cell; JSON has no NaN, so Spark writes it as text."""
+    cell = hbase.unpack(cell)
     for name in (b'"NaN"', b'"Infinity"', b'"-Infinity"'):
         if name in cell:
             cell = cell.replace(name, b"null")

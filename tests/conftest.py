@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 from fink_broker.errors import FinkError
 from fink_broker.settings import Settings, load
@@ -17,6 +18,8 @@ from fink_broker.settings import Settings, load
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
+# Most of their time they wait for processes of their own, so they run beside all others.
+APART = ("test_chaos", "test_hbase_kill", "test_outages", "test_processes")
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 
@@ -27,10 +30,16 @@ def missing(reason: str) -> None:
     pytest.skip(reason)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Two rows of tests for the two processes of `make test`: those marked `apart`, and those that share services and Spark."""
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group("apart" if item.get_closest_marker("apart") else "together"))
+class Rows(LoadScopeScheduling):  # type: ignore[misc]
+    """Two rows of tests for the two processes of `make test`: those with processes of their own, and those that share services and Spark."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return "apart" if Path(nodeid.partition("::")[0]).stem in APART else "together"
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Rows:
+    """What pytest-xdist asks for with `-n 2`."""
+    return Rows(config, log)
 
 
 @pytest.fixture(scope="session")

@@ -30,9 +30,9 @@ class Memory:
         who = row.get("object_id") or row.get("ss_object_id") or row["alert_id"]
         survey, alert, when = row["survey"], row["alert_id"], hbase.reversed_time(row["mjd"])
         key = f"{hbase.salt(survey + who)}|{survey}|{who}|{when}|{alert}".encode()
-        cells = {b"a:j": json.dumps(row).encode(), b"o:p": b"topic|0|%d" % len(self.stored["history"])}
+        cells = {b"a:j": hbase.pack(json.dumps(row)), b"o:p": b"topic|0|%d" % len(self.stored["history"])}
         cells |= {} if row["public"] else {b"o:x": b""}
-        self.stored["history"][key] = cells | ({b"l:j": json.dumps(curve).encode()} if curve else {})
+        self.stored["history"][key] = cells | ({b"l:j": hbase.pack(json.dumps(curve))} if curve else {})
         self.stored["alert"][f"{hbase.salt(survey + alert)}|{survey}|{alert}".encode()] = {b"p:h": key, b"p:f": files.encode()}
         narrow = json.dumps({name: row[name] for name in hbase.NARROW if row.get(name) is not None}).encode()
         pixel = int(sky.healpix(row["ra"], row["dec"])[0])

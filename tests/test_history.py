@@ -77,10 +77,20 @@ def test_what_json_cannot_say_is_null(made: Made) -> None:
     history, memory = made
     memory.file(stored(1))
     (key, cells) = next(iter(memory.stored["history"].items()))
-    memory.stored["history"][key] = cells | {b"a:j": cells[b"a:j"].replace(b"0.05", b'"NaN"').replace(b'20.0, "rel', b'"-Infinity", "rel')}
+    text = hbase.unpack(cells[b"a:j"]).decode().replace("0.05", '"NaN"').replace('20.0, "rel', '"-Infinity", "rel')
+    memory.stored["history"][key] = cells | {b"a:j": hbase.pack(text)}
     row = history.object("ztf", "ZTF23aaaaaaa")[0]
     assert row["mag_err"] is None
     assert row["snr"] is None
+
+
+def test_cells_of_before_they_were_packed_are_read(made: Made) -> None:
+    history, memory = made
+    memory.file(stored(1))
+    (key, cells) = next(iter(memory.stored["history"].items()))
+    before = history.object("ztf", "ZTF23aaaaaaa")
+    memory.stored["history"][key] = cells | {b"a:j": hbase.unpack(cells[b"a:j"])}
+    assert history.object("ztf", "ZTF23aaaaaaa") == before
 
 
 def test_a_light_curve_is_put_together_from_alerts_that_tell_a_few_days_each(made: Made) -> None:

@@ -16,7 +16,7 @@ import pytest
 
 from tests.integration.night import Night
 
-pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.apart]
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
 SECONDS = float(os.environ.get("FINK_CHAOS_SECONDS", "60"))
 SEED = int(os.environ.get("FINK_CHAOS_SEED", "0")) or random.SystemRandom().randrange(1, 1_000_000)
 RATE = 8.0

@@ -16,7 +16,7 @@ import pytest
 from fink_broker.services import hbase, process
 from tests.integration.test_processes import gone
 
-pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.apart]
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
 
 def until(ready: Callable[[], Any], seconds: float = 60) -> None:

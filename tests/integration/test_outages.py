@@ -22,7 +22,7 @@ from fink_broker.ledger import Ledger
 from fink_broker.services import stack
 from tests.integration.night import Night
 
-pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.apart]
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
 AWAY_SECONDS = 12.0
 LAKE_MB = 600  # of the small disk
 

@@ -26,7 +26,7 @@ from fink_broker.replay import Packet
 from fink_broker.settings import Settings, data_folder, load
 from fink_broker.simulate import make_packets, send
 
-pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.apart]
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
 ROOT = Path(__file__).resolve().parents[2]
 
 
