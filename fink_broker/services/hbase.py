@@ -35,13 +35,13 @@ def start(home: Path, known: dict[str, Any]) -> dict[str, Any]:
         "appender.out.layout.type = PatternLayout\nappender.out.layout.pattern = %d %p %c{1}: %m%n\n"
     )
     libs = jars.ensure("hbase")
-    base = [jars.java(), *OPENS, f"-Dlog4j2.configurationFile={conf / 'log4j2.properties'}", "-Djava.net.preferIPv4Stack=true"]
+    base = [jars.java(), *process.JAVA, *OPENS, f"-Dlog4j2.configurationFile={conf / 'log4j2.properties'}", "-Djava.net.preferIPv4Stack=true"]
     path = ["-cp", f"{conf}:{libs}/*"]
     logs = {name: home / "logs" / f"hbase-{name}.log" for name in ("master", "thrift")}
     if lives:
         pid = int(known["pid"])
     else:
-        pid = process.start([*base, "-Xmx1200m", "-Xms256m", "-XX:+UseG1GC", *path, "org.apache.hadoop.hbase.master.HMaster", "start"], logs["master"])
+        pid = process.start([*base, "-Xmx1200m", "-Xms256m", *path, "org.apache.hadoop.hbase.master.HMaster", "start"], logs["master"])
         process.wait(lambda: all(process.listens(pid, ports[name]) for name in ("zookeeper_port", "master_port")), pid, "HBase", logs["master"])
     try:
         thrift_pid = process.start(

@@ -53,7 +53,7 @@ def start(home: Path, known: dict[str, Any]) -> dict[str, Any]:
     port, controller = process.free_ports([int(known.get("port", PORT)), int(known.get("controller_port", 0))])
     conf, log = folder / "server.properties", home / "logs" / "kafka.log"
     conf.write_text(PROPERTIES.format(port=port, controller=controller, data=folder / "data"))
-    run = [jars.java(), "-Xmx640m", "-Xms128m", "-XX:+UseG1GC", "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "-cp", f"{libs}/*"]
+    run = [jars.java(), "-Xmx640m", "-Xms128m", *process.JAVA, "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "-cp", f"{libs}/*"]
     if not (folder / "data" / "meta.properties").is_file():
         prepare(run, conf, uuid.uuid4().bytes)
     pid = process.start([*run, "kafka.Kafka", str(conf)], log)
