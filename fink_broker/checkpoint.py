@@ -32,6 +32,28 @@ class Checkpoint:
         return max((int(file.name) for file in (self.folder / "commits").glob("[0-9]*") if file.name.isdigit()), default=-1)
 
     @property
+    def damage(self) -> str:
+        """What of it Spark would not be able to read, in a few words; empty when it is sound."""
+        if self.folder.is_dir() and any(self.folder.glob("*/[0-9]*")) and not self.exists:
+            return "metadata is missing"
+        if not self.exists:
+            return ""
+        newest = [_newest(self.folder / "offsets", 2), _newest(self.folder / "commits", 1)]
+        for file in (self.folder / "metadata", *(file for files in newest for file in files)):
+            lines = file.read_text(errors="replace").splitlines()
+            if file.name != "metadata":
+                version, *lines = lines or [""]
+                if not version.startswith("v") or len(lines) < (2 if file.parent.name == "offsets" else 1):
+                    return f"{file.relative_to(self.folder)} is cut short"
+            try:
+                whole = bool(lines) and all(isinstance(json.loads(line), dict) for line in lines)
+            except ValueError:
+                whole = False
+            if not whole:
+                return f"{file.relative_to(self.folder)} is no JSON"
+        return ""
+
+    @property
     def merged(self) -> set[str]:
         """Beginnings of the names of merged files that the job reads."""
         file = self.folder / MERGED
@@ -51,3 +73,8 @@ class Checkpoint:
                     folder, name = unquote(entry["path"]).split("/")[-2:]
                     found.add((folder, name))
         return found
+
+
+def _newest(folder: Path, number: int) -> list[Path]:
+    """The files of the last batches in one of Spark's logs."""
+    return sorted((file for file in folder.glob("[0-9]*") if file.name.isdigit()), key=lambda file: int(file.name))[-number:]

@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pytest
+
 from fink_broker.checkpoint import Checkpoint
 from fink_broker.lake import BATCH_FILES
 
@@ -38,6 +40,30 @@ def test_only_batches_that_are_done_count(tmp_path: Path) -> None:
     assert made.read() == {("night=1", "a"), ("night=1", "b"), ("night=2", "c d")}
 
 
+@pytest.mark.parametrize(
+    ("file", "text", "told"),
+    [
+        ("metadata", "", "metadata is no JSON"),
+        ("metadata", None, "metadata is missing"),
+        ("offsets/2", "v1", "offsets/2 is cut short"),
+        ("offsets/2", "", "offsets/2 is cut short"),
+        ("offsets/1", 'v1\n{"batchWatermarkMs":0}\n{"ztf_al', "offsets/1 is no JSON"),
+        ("commits/1", "v1", "commits/1 is cut short"),
+        ("offsets/0", "", ""),  # Spark reads the last ones only
+    ],
+)
+def test_damage_is_named(tmp_path: Path, file: str, text: str | None, told: str) -> None:
+    made = write_checkpoint(tmp_path, {0: [], 1: [], 2: []}, done=1)
+    assert made.damage == ""
+    (tmp_path / file).unlink() if text is None else (tmp_path / file).write_text(text)
+    assert made.damage == told
+
+
+def test_no_checkpoint_is_not_a_damaged_one(tmp_path: Path) -> None:
+    (tmp_path / "attempts").mkdir()
+    assert Checkpoint(tmp_path / "nothing").damage == Checkpoint(tmp_path).damage == ""
+
+
 def test_a_real_query(tmp_path: Path, spark: SparkSession) -> None:
     table = tmp_path / "raw" / "survey=ztf"
     schema = "alert_id string, night int"
@@ -61,6 +87,7 @@ def test_a_real_query(tmp_path: Path, spark: SparkSession) -> None:
     assert sorted(run()) == names[:2]
     checkpoint = Checkpoint(tmp_path / "check")
     assert checkpoint.done == 1
+    assert checkpoint.damage == ""
     assert checkpoint.read() == {("night=20260309", names[0]), ("night=20260310", names[1])}
     put("compacted-c0ffee00-00000.parquet", 20260309)  # a merged file is nothing new to a stream
     put(names[2], 20260309)

@@ -177,3 +177,12 @@ def test_the_shipped_entry_points_tell_a_wrong_argument(tmp_path: Path) -> None:
         assert done.returncode == 2
         assert len(done.stderr.splitlines()) == 1, done.stderr
         assert done.stderr.startswith(expected)
+
+
+def test_a_damaged_checkpoint(tmp_path: Path) -> None:
+    folder = tmp_path / "checkpoints" / "live" / "ztf"
+    (folder / "offsets").mkdir(parents=True)
+    (folder / "metadata").write_text('{"id": "0123"}')
+    (folder / "offsets" / "0").write_text("v1\n{}")
+    line = told(fink(tmp_path, "run", "live", "--survey", "ztf", env=DEAD))
+    assert line.startswith(f"the checkpoint {folder} is damaged: offsets/0 is cut short; move the folder away and run again")

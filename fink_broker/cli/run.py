@@ -21,7 +21,7 @@ def run(
     survey: Survey = None,
     trigger: Annotated[float | None, typer.Option(help="least time between batches [s]")] = None,
     max_offsets: Annotated[int | None, typer.Option(help="most alerts in one batch")] = None,
-    start: Annotated[str | None, typer.Option(help="where a new checkpoint starts: earliest or latest")] = None,
+    start: Annotated[str | None, typer.Option(help="where a new checkpoint starts: earliest, latest or a time (2026-11-20T03:00:00, UTC)")] = None,
 ) -> None:
     """Run streaming jobs until Ctrl-C or SIGTERM; the batch in hand ends first."""
     from fink_broker.jobs.runner import run as run_jobs

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from fink_broker import hbase, kafka
+from fink_broker.checkpoint import Checkpoint
+from fink_broker.errors import ConfigError
 from fink_broker.jobs import steps
 from fink_broker.jobs.plans import plan
 from fink_broker.services import jars
@@ -13,8 +16,11 @@ from fink_broker.survey import load_survey
 
 
 def check(settings: Settings, jobs: Sequence[str], surveys: Sequence[str]) -> None:
-    """Raise the first FinkError among: jobs, surveys, science modules and their parameters, Java, Kafka, HBase."""
+    """Raise the first FinkError among: jobs, checkpoints, surveys, science modules and their parameters, Java, Kafka, HBase."""
     plans = [plan(name) for name in jobs]
+    for one in plans:
+        for survey in surveys:
+            _sound(settings.home / "checkpoints" / one.name / survey)
     reads = False  # HBase, for the inputs history.…
     for survey in surveys:
         load_survey(settings.schemas_path, survey)
@@ -28,3 +34,11 @@ def check(settings: Settings, jobs: Sequence[str], surveys: Sequence[str]) -> No
         kafka.topics(settings, "output")
     if reads or any("hbase" in one.sinks for one in plans):
         hbase.connect(settings).close()
+
+
+def _sound(folder: Path) -> None:
+    if damage := Checkpoint(folder).damage:
+        raise ConfigError(
+            f"the checkpoint {folder} is damaged: {damage}; move the folder away and run again: "
+            "it goes on after what the sinks hold, or at a time with --start, and nothing is stored or published twice"
+        )
