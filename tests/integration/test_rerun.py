@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import time
 from collections import Counter, defaultdict
 from pathlib import Path
@@ -20,7 +21,7 @@ from fink_broker.jobs import rerun
 from fink_broker.jobs.rerun import Rerun, Span
 from fink_broker.lake import Lake
 from fink_broker.resend import resend
-from fink_broker.settings import Settings
+from fink_broker.settings import Settings, data_folder
 from fink_broker.simulate import make_packets, send
 from fink_broker.spool import Packet
 from fink_broker.survey import load_survey
@@ -91,6 +92,26 @@ def test_what_changed_is_counted(passed: Settings, spark: SparkSession, monkeypa
     half = Rerun(spark, with_options(passed, science={"modules": []}), "ztf").run(Span(start=middle))
     assert half.raw == sum(mjd >= middle for mjd in Lake(passed).scan("raw", "ztf", ["mjd"]).column("mjd").to_pylist())
     assert half.only_live == 0
+
+
+def test_two_versions_of_a_model_on_one_night(passed: Settings, spark: SparkSession, tmp_path: Path) -> None:
+    shutil.copy(data_folder("science_modules") / "early_snia" / "model.onnx", tmp_path / "model.onnx")
+    params = {"early_snia_next": {"module": "early_snia", "models": str(tmp_path), "min_detections": 3}}
+    both = with_options(passed, science={"modules": ["early_snia", "early_snia_next"], "params": params})
+    result = Rerun(spark, both, "ztf").run(Span(night=busiest(passed)))
+    files = f"{result.folder}/**/*.parquet"
+    rows = (
+        duckdb.connect()
+        .sql(
+            f"select early_snia.probability, early_snia_next.probability, provenance['early_snia'], provenance['early_snia_next'] from read_parquet('{files}')"
+        )
+        .fetchall()
+    )
+    assert len(rows) == result.alerts > 0
+    ours = [row for row in rows if row[0] is not None]
+    assert 0 < sum(row[1] is not None for row in ours) < len(ours)
+    assert all(row[1] in (None, row[0]) for row in rows)  # the same model, asked for three detections
+    assert all(row[2] != row[3] for row in rows)
 
 
 def test_the_quarantine_once_more(passed: Settings, started: Start) -> None:
