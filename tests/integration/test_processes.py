@@ -66,7 +66,10 @@ def variables(settings: Settings, **more: object) -> dict[str, str]:
 def process(line: Sequence[object], env: dict[str, str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
     """A process and its children; whatever is left of them at the end is killed."""
     with log.open("wb") as file:
-        running = subprocess.Popen([str(word) for word in line], env=env, stdout=file, stderr=file, start_new_session=True, cwd=log.parent)
+        running = subprocess.Popen(
+            [str(word) for word in line], env=env, stdout=file, stderr=file, start_new_session=True, cwd=log.parent,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # ignored, and so inherited, where the tests run in the background
+        )  # fmt: skip
     try:
         yield running
     finally:
