@@ -57,8 +57,9 @@ def page() -> Iterator[Page]:
 def errors(page: Page) -> Iterator[list[str]]:
     found: list[str] = []
 
-    def note(message: Any) -> None:
-        found.append(str(message))
+    def note(message: object) -> None:
+        if getattr(message, "failure", "") != "net::ERR_ABORTED":  # a picture of the page before, left while it was loaded
+            found.append(str(message))
 
     page.on("pageerror", note)
     page.on("requestfailed", note)
