@@ -25,7 +25,7 @@ check: install ## formatted, linted, typed
 	@$(BIN)/ruff check fink_broker science_modules tests bin setup.py
 	@$(BIN)/mypy
 
-test: install ## all tests, with the real services started once; those with processes of their own run beside the others
+test: install ## all tests, with the real services; those with processes of their own run beside the others
 	@$(BIN)/python -m pytest -n 2
 
 demo: install ## the whole broker with simulated alerts, until Ctrl-C

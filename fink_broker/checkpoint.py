@@ -29,7 +29,12 @@ class Checkpoint:
     @property
     def done(self) -> int:
         """The last batch that will never run again; -1 when there is none."""
-        return max((int(file.name) for file in (self.folder / "commits").glob("[0-9]*") if file.name.isdigit()), default=-1)
+        return _last(self.folder / "commits")
+
+    @property
+    def planned(self) -> int:
+        """The last batch that was begun; -1 when there is none."""
+        return _last(self.folder / "offsets")
 
     @property
     def damage(self) -> str:
@@ -78,3 +83,8 @@ class Checkpoint:
 def _newest(folder: Path, number: int) -> list[Path]:
     """The files of the last batches in one of Spark's logs."""
     return sorted((file for file in folder.glob("[0-9]*") if file.name.isdigit()), key=lambda file: int(file.name))[-number:]
+
+
+def _last(folder: Path) -> int:
+    """Number of the last batch in one of Spark's logs; -1 when there is none."""
+    return max((int(file.name) for file in _newest(folder, 1)), default=-1)

@@ -8,6 +8,8 @@
 | topic | topic, reversed time, alert id | narrow: the latest alerts of a substream |
 | sso | designation, reversed time, alert id | narrow: the alerts of a moving object |
 
+Cells a:j (columns and results) and l:j (light curve) are JSON under zlib (`pack`, `unpack`); the others are plain text.
+
 Keys are text of fixed width where order matters. Each alert's cells have names of their own, so that a batch which runs again
 writes the same cells, and the newest comes first in whatever order alerts arrive: HBase gives the first cell of a position
 row alone. In a position row the alerts that are not public come last. An alert without an object is filed under its Solar

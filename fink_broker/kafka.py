@@ -36,14 +36,14 @@ def client_config(settings: Settings, cluster: Cluster = "input") -> dict[str, A
     return {**options, "logger": quiet, "error_cb": _ignore, "socket.timeout.ms": timeout}
 
 
-def producer_config(settings: Settings, cluster: Cluster = "input", **options: Any) -> dict[str, Any]:
-    """Options of a producer of librdkafka that loses nothing and repeats nothing, with some of the caller's; large messages are taken.
+def producer_config(settings: Settings, **options: Any) -> dict[str, Any]:
+    """Options of a producer of librdkafka for the input cluster that loses nothing and repeats nothing, with some of the caller's; large messages are taken.
 
     One request at a time: a partition that was just made may refuse the first request and take the second; Kafka, which knew
     nothing of the producer, then calls the first one, sent again, a duplicate, and it is confirmed without being there.
     """
     sure = {"acks": "all", "enable.idempotence": True, "max.in.flight": 1, "message.max.bytes": MESSAGE_BYTES}
-    return {**client_config(settings, cluster), **sure, **{name.replace("_", "."): value for name, value in options.items()}}
+    return {**client_config(settings), **sure, **{name.replace("_", "."): value for name, value in options.items()}}
 
 
 def spark_options(settings: Settings, cluster: Cluster = "input") -> dict[str, str]:
@@ -56,6 +56,23 @@ def spark_options(settings: Settings, cluster: Cluster = "input") -> dict[str, s
         options["kafka.sasl.mechanism"] = found["sasl.mechanism"]
         options["kafka.sasl.jaas.config"] = f'org.apache.kafka.common.security.{kind} required username="{user}" password="{password}";'
     return options
+
+
+def sink_options(settings: Settings) -> dict[str, str]:
+    """Options of Spark's Kafka sink: as sure as a `producer_config`, for the cluster of substreams."""
+    return {
+        **spark_options(settings, "output"),
+        "kafka.acks": "all",
+        "kafka.enable.idempotence": "true",
+        "kafka.max.in.flight.requests.per.connection": "1",
+        "kafka.compression.type": settings.kafka.compression,
+        "kafka.max.request.size": str(MESSAGE_BYTES),
+        "kafka.batch.size": str(1 << 20),
+        "kafka.linger.ms": "5",
+        "kafka.buffer.memory": str(64 << 20),
+        "kafka.max.block.ms": str(int(settings.kafka.timeout_seconds * 1000)),
+        "kafka.delivery.timeout.ms": str(DELIVERY_SECONDS * 1000),
+    }
 
 
 def _connection(settings: Settings, cluster: Cluster) -> dict[str, str]:
@@ -254,21 +271,8 @@ def publish(frame: DataFrame, settings: Settings) -> None:
     """Write rows (topic, partition, key, value, headers) to the cluster of substreams; returns when all are acknowledged."""
     from py4j.protocol import Py4JJavaError
 
-    options = {
-        **spark_options(settings, "output"),
-        "kafka.acks": "all",
-        "kafka.enable.idempotence": "true",
-        "kafka.max.in.flight.requests.per.connection": "1",  # as in `producer_config`
-        "kafka.compression.type": settings.kafka.compression,
-        "kafka.max.request.size": str(MESSAGE_BYTES),
-        "kafka.batch.size": str(1 << 20),
-        "kafka.linger.ms": "5",
-        "kafka.buffer.memory": str(64 << 20),
-        "kafka.max.block.ms": str(int(settings.kafka.timeout_seconds * 1000)),
-        "kafka.delivery.timeout.ms": str(DELIVERY_SECONDS * 1000),
-    }
     try:
-        frame.write.format("kafka").options(**options).save()
+        frame.write.format("kafka").options(**sink_options(settings)).save()
     except Py4JJavaError as error:
         text = str(error.java_exception)
         if "org.apache.kafka.common.errors.TimeoutException" in text:

@@ -205,14 +205,10 @@ class _Sender:
         self.display = display.replace(",", ".") if display else None
         self.topics = {name: topics.get(name, about.topic) for name, about in load_surveys(settings.schemas_path).items()}
         self.made: set[str] = set()
-        self.produced = 0
         self.taken: Counter[tuple[str, str, int]] = Counter()  # survey, topic, partition of what Kafka has
         self.unplaced: Counter[tuple[str, str, int]] = Counter()  # the same of what it has without having said at which offset
-        self.producer = Producer(
-            kafka.producer_config(
-                settings, linger_ms=20, compression_type="none", queue_buffering_max_kbytes=131072, partitioner="murmur2_random", delivery_timeout_ms=120000
-            )
-        )
+        options = {"linger_ms": 20, "compression_type": "none", "queue_buffering_max_kbytes": 131072, "partitioner": "murmur2_random"}
+        self.producer = Producer(kafka.producer_config(settings, **options, delivery_timeout_ms=120000))
 
     def send(self, packets: Iterator[Packet]) -> None:
         """Send all, then wait for the last confirmation; Ctrl-C ends the sending early."""

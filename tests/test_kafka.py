@@ -35,13 +35,11 @@ def test_plain_connections_need_no_more_than_an_address() -> None:
 
 def test_a_producer_sends_one_request_at_a_time() -> None:
     found = kafka.producer_config(made(bootstrap_servers="one:9092"), linger_ms=20)
-    assert (found["bootstrap.servers"], found["max.in.flight"], found["enable.idempotence"], found["acks"], found["linger.ms"]) == (
-        "one:9092",
-        1,
-        True,
-        "all",
-        20,
-    )
+    wanted = {"bootstrap.servers": "one:9092", "max.in.flight": 1, "enable.idempotence": True, "acks": "all", "linger.ms": 20}
+    assert {name: found[name] for name in wanted} == wanted
+    sink = kafka.sink_options(made(bootstrap_servers="one:9092", output_servers="two:9092"))
+    assert sink["kafka.bootstrap.servers"] == "two:9092"
+    assert (sink["kafka.max.in.flight.requests.per.connection"], sink["kafka.enable.idempotence"], sink["kafka.acks"]) == ("1", "true", "all")
 
 
 def test_sasl_reaches_both_clients() -> None:

@@ -17,6 +17,7 @@ from py4j.protocol import Py4JError
 
 from fink_broker import log as logs
 from fink_broker import retention
+from fink_broker.checkpoint import Checkpoint
 from fink_broker.errors import ConfigError, FinkError, StoreError, one_line
 from fink_broker.jobs import submit
 from fink_broker.jobs.fan_out import FanOut
@@ -132,7 +133,7 @@ class Runner:
 
     def _failed(self, one: Watched, cause: str) -> None:
         """Start the query again later, or give the job up."""
-        name, number = one.job.name, _last_batch(one.job)
+        name, number = one.job.name, max(Checkpoint(one.job.checkpoint).planned, 0)
         if one.restarts >= self.settings.jobs.max_restarts:
             log.error("job gave up", job=name, batch=number, restarts=one.restarts, cause=cause)
             self.failed.append(one)
@@ -170,11 +171,6 @@ class Runner:
         log.info("stopped", jobs=self._names)
         with contextlib.suppress(Exception):  # the JVM may be gone already: a Ctrl-C reaches it too
             self.spark.stop()
-
-
-def _last_batch(job: Job) -> int:
-    offsets = [int(file.name) for file in (job.checkpoint / "offsets").glob("[0-9]*") if file.name.isdigit()]
-    return max(offsets, default=0)
 
 
 def run(settings: Settings, jobs: Sequence[str], surveys: Sequence[str] | None = None) -> int:
