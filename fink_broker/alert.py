@@ -89,12 +89,28 @@ class Decoder:
             self._learn_ids(located)
         return self._rows(located, versions, "no alert id", "fault"), located
 
-    def whole(self, rows: DataFrame, versions: Sequence[str]) -> DataFrame:
-        """The rows with the complete packet in place of `body`; their bodies are of these versions."""
+    def whole(self, rows: DataFrame, versions: Sequence[str], where: str = "true", keep: bool = False) -> DataFrame:
+        """The rows with the complete packet in place of `body`; their bodies are of these versions.
+
+        `where`: rows that need it, the others have no packet. `keep`: `body` stays beside it.
+        """
+        from pyspark.sql import functions as F
+
         if "body" not in names(rows):
             return rows
         packet = self._packet(versions, self.union, "substring_index(schema, '/', -1)")
-        return rows.withColumn("packet", packet).drop("body")
+        rows = rows.withColumn("packet", packet if where == "true" else F.when(F.expr(where), packet))
+        return rows if keep else rows.drop("body")
+
+    @property
+    def fields(self) -> frozenset[str]:
+        """Names that some packet of the survey has at its top."""
+        return frozenset(field["name"] for field in self._union["fields"])
+
+    def bodies(self, versions: Sequence[str]) -> dict[str, str]:
+        """After `need`: the Avro schema of each version, with the union's names, by what rows have in `schema`; they have its bytes in `body`."""
+        known = self.library.writers() if self.lean else ()
+        return {f"{self.survey.name}/{schema.version}": self.library.text(schema) for schema in known if schema.version in versions}
 
     def derive(self, rows: DataFrame) -> DataFrame:
         """Alert rows anew from rows of the raw table, so that a mended expression needs no new packet."""

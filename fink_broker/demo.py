@@ -40,6 +40,7 @@ class Demo:
     seed: int = 1
     say: Say = print
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+    quick: bool = True  # Spark compiles for minutes, not for a night
     url: str = ""
     sent: Sent = field(default_factory=Sent)
     started: float = field(default_factory=time.time)
@@ -72,10 +73,11 @@ class Demo:
         """Start `fink` with some arguments as a process of its own, its output in HOME/logs."""
         logs = self.home / "logs"
         logs.mkdir(parents=True, exist_ok=True)
+        names = {"FINK_SPARK__QUICK_START": str(self.quick).lower(), **os.environ}
         with (logs / f"{name}.log").open("ab") as file:
             self.processes[name] = subprocess.Popen(
                 [sys.executable, "-m", "fink_broker", "--home", str(self.home), *arguments],
-                stdout=file, stderr=file, stdin=subprocess.DEVNULL, env=os.environ.copy(), start_new_session=True,
+                stdout=file, stderr=file, stdin=subprocess.DEVNULL, env=names, start_new_session=True,
             )  # fmt: skip
 
     def check(self) -> None:

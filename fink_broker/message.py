@@ -1,9 +1,14 @@
-"""The shape of a substream message: schemaless Avro, with its own schema as compact JSON in the key."""
+"""The shape of a substream message: schemaless Avro, with its own schema as compact JSON in the key.
+
+Avro writes the fields of a record one behind the other and nothing else. So a message of a whole packet is the packet's own bytes, as
+the survey sent them, with ours behind them (`Encoding.rest`); its schema is then that of the packet's version. Where that cannot be
+(a filter that wants less, a field of the packet that has to be filled in, rows of a table) it is written field by field, with the fields of all versions.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -35,6 +40,11 @@ class Shape:
     cutouts: bool
     filters: tuple[Filter, ...]
 
+    @property
+    def everything(self) -> bool:
+        """Whether the messages have all of the packet."""
+        return self.cutouts and not self.columns
+
 
 def shapes(filters: Sequence[Filter]) -> list[Shape]:
     """The filters grouped by what they send."""
@@ -42,6 +52,81 @@ def shapes(filters: Sequence[Filter]) -> list[Shape]:
     for rule in filters:
         grouped.setdefault((tuple(sorted(rule.columns)), rule.cutouts), []).append(rule)
     return [Shape(columns, cutouts, tuple(rules)) for (columns, cutouts), rules in grouped.items()]
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """How the messages of one shape are written: as a whole from `packet`, or what comes behind a packet's bytes.
+
+    Each is the Spark SQL of a struct, the Avro schema that writes it, and what stands in the key: a schema, or the last fields of one.
+    """
+
+    whole: str
+    whole_written: str
+    key: str
+    rest: str
+    rest_written: str
+    rest_fields: str
+
+
+def intact(survey: Survey, bodies: Mapping[str, str], union: Collection[str]) -> str:
+    """Spark SQL: whether a row's messages can begin with its packet's bytes; reads of a packet what `reads` names.
+
+    `bodies`: by the value of `schema`, the Avro schema of packets that rows have as bytes, with the union's names; `union`: all of its fields.
+    """
+    fine = [name for name, text in bodies.items() if (fields := own_fields(text)) and _client_fits(survey, fields, union)]
+    if not fine:
+        return "false"
+    filled = [f"(({sql}) is null or packet.{name} is not null)" for name, sql in _filled(survey, union)]
+    return " and ".join([f"coalesce(schema in ({_texts(fine)}), false)", *filled])
+
+
+def reads(survey: Survey, union: Collection[str]) -> list[str]:
+    """What messages that begin with a packet's bytes read of the packet, for `Decoder.need`."""
+    own = [sql for name, sql in survey.client.items() if name not in union]
+    return [*own, *(text for name, sql in _filled(survey, union) for text in (sql, f"packet.{name}"))]
+
+
+def _filled(survey: Survey, union: Collection[str]) -> list[tuple[str, str]]:
+    """Fields of a packet that are filled in for fink-client where they are null, and with what."""
+    return [(name, sql) for name, sql in survey.client.items() if name.split(".")[0] in union and sql != f"packet.{name}"]
+
+
+def _client_fits(survey: Survey, fields: str, union: Collection[str]) -> bool:
+    """Whether such packets have those of the names that fink-client touches which any packet has."""
+    own = {field["name"] for field in json.loads(fields)}
+    return all(top in own or top not in union for name in survey.client if (top := name.split(".")[0]))
+
+
+@lru_cache(maxsize=64)
+def own_fields(text: str) -> str:
+    """The fields of a packet's schema as compact JSON, each record written out under a name of its own; empty where fink-client could not read them."""
+    try:
+        return _compact(_inline(json.loads(text), {}, ROOT)["fields"])
+    except FilterError:
+        return ""
+
+
+def _inline(kind: Any, known: dict[str, Any], path: str) -> Any:
+    """The schema with every record under the name of the field that it stands in, as `avro_schema` has it."""
+    if isinstance(kind, list):
+        if len([part for part in kind if part != "null"]) != 1:
+            raise FilterError(f"{path} is one of several types")
+        return [_inline(part, known, path) for part in kind]
+    if isinstance(kind, str):
+        found = known.get(kind, kind)
+        return _inline(found, known, path) if isinstance(found, dict) else found
+    if kind["type"] == "record":
+        known |= {kind["name"]: kind, f"{kind.get('namespace', '')}.{kind['name']}": kind}
+        space, _, name = path.rpartition(".")
+        fields = [{"name": field["name"], "type": _inline(field["type"], known, f"{path}.{field['name']}")} for field in kind["fields"]]
+        return {"type": "record", "name": name, **({"namespace": space} if space else {}), "fields": fields}
+    if kind["type"] in ("array", "map"):
+        inner = "items" if kind["type"] == "array" else "values"
+        return {"type": kind["type"], inner: _inline(kind[inner], known, path)}
+    if kind["type"] in ("enum", "fixed"):
+        raise FilterError(f"{path} is an {kind['type']}")
+    return _inline(kind["type"], known, path)
 
 
 def message(
@@ -52,24 +137,31 @@ def message(
     marks: Mapping[str, str] | None = None,
     narrow: bool = False,
     layout: str = "",
+    bodies: Mapping[str, str] | None = None,
 ) -> DataFrame:
     """Kafka rows (topic, partition, key, value, headers) of the alerts that filters chose (column `topics`).
 
     Each object's messages stay in one partition of a topic, in order of time; `partitions` says how many each topic has
     (one where it does not). `narrow`: the rows stand in that order already, so nothing is shuffled. `marks` are headers of
-    every message: checkpoint, batch. `layout`: the frame's schema as JSON, where that is known; to ask for it takes a while.
+    every message: checkpoint, batch. `layout`: the schema of rows with the whole packet as JSON, where that is known; to ask
+    for it takes a while. `bodies` (see `intact`): rows have their packet's bytes in `body`; those that are `intact`, a column,
+    are sent as they are, and need no whole `packet` unless a filter wants less; without that column all are.
     """
     made = [(shape, [topic_name(rule, survey.name) for rule in shape.filters]) for shape in shapes(filters)]
     if not made:
         return frame.sparkSession.createDataFrame([], MESSAGE)
     keys, values = {}, {}
     layout = layout or frame.schema.json()
+    some = bool(bodies) and "intact" in frame.columns
     for place, (shape, names) in enumerate(made):
-        body, written, key = encoded(layout, survey, shape)
-        value = f"to_avro({body}, '{written}')"
+        form = encoded(layout, survey, shape)
+        value, key = f"to_avro({form.whole}, '{form.whole_written}')", f"'{form.key}'"
+        if bodies and shape.everything:
+            ours, its_key = f"concat(body, to_avro({form.rest}, '{form.rest_written}'))", _by_schema(_keys(form, bodies))
+            value, key = (f"if(intact, {ours}, {value})", f"if(intact, {its_key}, {key})") if some else (ours, its_key)
         if len(made) > 1:  # each alert is encoded once for each shape that somebody wants of it
             value = f"if(arrays_overlap(topics, array({_texts(names)})), {value}, null)"
-        keys[_texts(names)] = f"cast('{key}' as binary)"
+        keys[_texts(names)] = f"cast({key} as binary)"
         values[_texts(names)] = (f"_value{place}", value)
     versions = {topic_name(rule, survey.name): rule.version for rule in filters}
     counts = {topic: (partitions or {}).get(topic, 1) for topic in versions}
@@ -83,7 +175,7 @@ def message(
     }
     headers = ", ".join(f"named_struct('key', '{name}', 'value', cast({sql} as binary))" for name, sql in facts.items())
     who = "xxhash64(coalesce(object_id, ss_object_id, alert_id)) _who"
-    kept = ("mjd", "alert_id", "schema", "origin")
+    kept = ("mjd", "alert_id", "schema", "origin", *(["intact"] if some else []))
     rows = frame.where("size(topics) > 0").selectExpr("topics", who, *kept, *(f"{sql} {name}" for name, sql in values.values()))
     rows = rows.selectExpr("explode(topics) topic", "_who", *kept, *(name for name, _ in values.values()))
     value = _by_topic({topics: name for topics, (name, _) in values.items()})
@@ -98,10 +190,10 @@ def message(
 MESSAGE = "topic string, partition int, key binary, value binary, headers array<struct<key:string,value:binary>>"
 
 
-def encoded(layout: str, survey: Survey, shape: Shape) -> tuple[str, str, str]:
-    """Spark SQL of the struct that such a message holds, the Avro schema that writes it, and the one that goes with it.
+def encoded(layout: str, survey: Survey, shape: Shape) -> Encoding:
+    """How messages of a shape are written from rows of a layout (a schema as JSON); kept for each.
 
-    Both as compact JSON and the same on the wire; only the first has logical types. Kept for each layout of rows (a schema as JSON).
+    The schema that writes and the key are the same on the wire; only the first has logical types.
     """
     facts = (tuple(survey.client.items()), _tops(survey.paths), _tops(survey.cutout_paths))
     return _encoded(layout, survey.name, *facts, shape.columns, shape.cutouts)
@@ -110,7 +202,7 @@ def encoded(layout: str, survey: Survey, shape: Shape) -> tuple[str, str, str]:
 @lru_cache(maxsize=256)
 def _encoded(
     layout: str, survey: str, client: tuple[tuple[str, str], ...], needed: frozenset[str], cutouts: frozenset[str], columns_wanted: tuple[str, ...], whole: bool
-) -> tuple[str, str, str]:
+) -> Encoding:
     from pyspark.sql import SparkSession
     from pyspark.sql.types import StructType
 
@@ -122,7 +214,7 @@ def _encoded(
         top, _, inner = name.partition(".")
         value = f"({sql})" if understood(frame, sql) else "cast(null as string)"  # its source, such as a module, is not there
         if not inner:
-            columns[name] = value
+            columns[name] = f"coalesce({columns[name]}, {value})" if name in columns and sql != f"packet.{name}" else value
         elif top in columns:
             parts = {field: f"packet.`{top}`.`{field}`" for field in _fields(frame, f"packet.{top}")}
             parts[inner] = f"coalesce({parts[inner]}, {value})"
@@ -140,8 +232,19 @@ def _encoded(
     for is_now, field in zip(made, wanted, strict=True):
         if is_now.dataType.simpleString() != field.dataType.simpleString():
             columns[field.name] = f"cast({columns[field.name]} as {field.dataType.simpleString()})"
-    written, key = (json.dumps(avro_schema(wanted, logical), separators=(",", ":")) for logical in (True, False))
-    return _named_struct(columns), written, key
+    ours = StructType([field for field in wanted if field.name not in own])
+    return Encoding(
+        whole=_named_struct(columns),
+        whole_written=_compact(avro_schema(wanted, logical=True)),
+        key=_compact(avro_schema(wanted)),
+        rest=_named_struct({name: columns[name] for name in ours.names}),
+        rest_written=_compact(avro_schema(ours, logical=True)),
+        rest_fields=_compact(avro_schema(ours)["fields"]),
+    )
+
+
+def _compact(schema: Any) -> str:
+    return json.dumps(schema, separators=(",", ":"))
 
 
 def _named_struct(columns: Mapping[str, str]) -> str:
@@ -219,6 +322,19 @@ def _by_topic(choices: Mapping[str, str]) -> str:
     *first, (_, last) = choices.items()
     whens = " ".join(f"when topic in ({topics}) then {sql}" for topics, sql in first)
     return f"case {whens} else {last} end" if first else last
+
+
+def _keys(form: Encoding, bodies: Mapping[str, str]) -> dict[str, str]:
+    """By schema of a packet: that of the message which begins with its bytes."""
+    heads = {name: fields for name, text in bodies.items() if (fields := own_fields(text))}
+    return {name: f'{{"type":"record","name":"{ROOT}","fields":{fields[:-1]},{form.rest_fields[1:]}}}' for name, fields in heads.items()}
+
+
+def _by_schema(texts: Mapping[str, str]) -> str:
+    """SQL that chooses a text by the row's schema."""
+    *first, (_, last) = texts.items()
+    whens = [f"when '{name}' then '{text}'" for name, text in first]
+    return f"case schema {' '.join(whens)} else '{last}' end" if whens else f"'{last}'"
 
 
 def _texts(values: Sequence[str]) -> str:

@@ -125,6 +125,9 @@ class SparkSettings(Section):
 
     master: str = Field("local[2]", description="Spark master URL")
     driver_memory: str = Field("3g", description="memory of the driver's JVM")
+    quick_start: bool = Field(
+        False, description="compile with the JVM's first compiler alone: ready sooner, slower after some 20,000 alerts; the demonstration sets it"
+    )
     conf: dict[str, str] = Field({}, description="any further Spark setting")
 
 

@@ -84,7 +84,13 @@ def services(home: Path) -> Iterator[dict[str, Any]]:
 def settings(services: dict[str, Any], home: Path) -> Settings:
     """Settings that reach these services."""
     assert services
-    return load(options={"broker": {"home": str(home)}, "spark": {"driver_memory": "3g"}, "ingest": {"max_offsets_per_trigger": 400, "raw_trigger_seconds": 0}})
+    return load(
+        options={
+            "broker": {"home": str(home)},
+            "spark": {"driver_memory": "3g", "quick_start": True},
+            "ingest": {"max_offsets_per_trigger": 400, "raw_trigger_seconds": 0},
+        }
+    )
 
 
 @pytest.fixture(scope="session")
@@ -92,6 +98,6 @@ def spark(home: Path) -> Iterator[SparkSession]:
     """One Spark session for all tests."""
     from fink_broker.jobs.session import session
 
-    made = session(load(options={"broker": {"home": str(home)}, "spark": {"driver_memory": "3g"}}), "tests")
+    made = session(load(options={"broker": {"home": str(home)}, "spark": {"driver_memory": "3g", "quick_start": True}}), "tests")
     yield made
     made.stop()

@@ -78,7 +78,7 @@ def test_times_are_plain_integers(rows: DataFrame, ztf: Survey) -> None:
 
 
 def test_the_key_is_what_fink_client_can_convert(rows: DataFrame, ztf: Survey) -> None:
-    _, _, key = encoded(rows.schema.json(), ztf, WHOLE)
+    key = encoded(rows.schema.json(), ztf, WHOLE).key
     names: list[str] = []
 
     def walk(kind: Any) -> None:
@@ -107,13 +107,13 @@ def test_the_key_is_what_fink_client_can_convert(rows: DataFrame, ztf: Survey) -
 
 
 def test_the_schema_is_the_one_that_spark_would_make(rows: DataFrame, ztf: Survey, spark: SparkSession) -> None:
-    body, written, _ = encoded(rows.schema.json(), ztf, WHOLE)
-    made = plain(rows.selectExpr(f"{body} body").schema["body"].dataType)
-    assert avro_schema(made, logical=True) == json.loads(written)
+    form = encoded(rows.schema.json(), ztf, WHOLE)
+    made = plain(rows.selectExpr(f"{form.whole} body").schema["body"].dataType)
+    assert avro_schema(made, logical=True) == json.loads(form.whole_written)
     jvm: Any = spark._jvm
     converted = jvm.org.apache.spark.sql.types.DataType.fromJson(made.json())
     by_spark = jvm.org.apache.spark.sql.avro.SchemaConverters.toAvroType(converted, False, "topLevelRecord", "")
-    assert json.loads(by_spark.toString()) == json.loads(written)
+    assert json.loads(by_spark.toString()) == json.loads(form.whole_written)
 
 
 def test_filters_may_send_less(rows: DataFrame, ztf: Survey) -> None:

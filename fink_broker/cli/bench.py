@@ -22,7 +22,7 @@ def bench(
     filters: Annotated[int, typer.Option(help="filters, all different")] = 25,
     rate: Annotated[float | None, typer.Option(help="then hold this many alerts a second")] = None,
     seconds: Annotated[float, typer.Option(help="for so long [s]")] = 60.0,
-    warm: Annotated[int, typer.Option(help="alerts sent before anything is measured")] = 3000,
+    warm: Annotated[int, typer.Option(help="alerts sent before anything is measured; the JVM compiles until then")] = 20_000,
     stages: Annotated[bool, typer.Option("--stages", help="print every batch")] = False,
     json_file: Annotated[Path | None, typer.Option("--json", help="write the result here")] = None,
 ) -> None:

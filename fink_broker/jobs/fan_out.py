@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import reduce
 from typing import TYPE_CHECKING, Any
 
@@ -57,12 +57,12 @@ class FanOut(Job):
         rules = self._rules(earlier)
         with batch.timed("science"):
             frame = computed(self._add(self.rows(records), rules))
-            parts, facts = [(frame, [*self.decoder.fast])], self._facts(frame)
+            parts, facts = [(frame, [*self.decoder.fast])], self._facts(frame, self.decoder.fast)
             if (facts["reason"] == AGAIN).any():
                 again, located = self.decoder.decode_again(frame.where(f"reason = '{AGAIN}'"))
                 again = computed(self._add(again, rules))
                 parts.append((again, self.decoder.met))
-                facts = _concat([facts[facts["reason"] != AGAIN], self._facts(again)])
+                facts = _concat([facts[facts["reason"] != AGAIN], self._facts(again, self.decoder.met)])
                 located.unpersist()
                 self.remember()
         try:
@@ -133,6 +133,7 @@ class FanOut(Job):
                 rules = [rule for rule in earlier.filters if (rule.name, rule.version) not in self._suspended]
             for rule in rules:
                 texts += [rule.where] if rule.where else filter_function.bind(rule, self._layout, self.survey).values()
+            texts += message.reads(self.survey, self.decoder.fields)
         if self.plan.source == "kafka":
             self.decoder.need(texts)
         return rules
@@ -163,9 +164,10 @@ class FanOut(Job):
         if earlier is None:
             self.attempts.write(batch.number, rules, self.chain.provenance if self.chain else {})
         narrow = len(alerts.parts) == 1 and not done and _in_order(good)
-        rows = alerts.whole(lambda part: attempt.without_published(part, done).where("size(topics) > 0"))
         sent = [rule for rule in rules if topic_name(rule, self.survey.name) in counts]
-        kafka.publish(message.message(rows, self.survey, sent, self._partitions, marks, narrow, self._layout_text), self.settings)
+        rows = alerts.sendable(lambda part: attempt.without_published(part, done).where("size(topics) > 0"), good, sent)
+        made = message.message(rows, self.survey, sent, self._partitions, marks, narrow, self._layout_text, alerts.bodies)
+        kafka.publish(made, self.settings)
         return counts
 
     def _already(self, good: pd.DataFrame, rules: list[Filter], earlier: attempt.Attempt | None, marks: dict[str, str]) -> attempt.Published:
@@ -193,12 +195,15 @@ class FanOut(Job):
             if batch.first:
                 self.lake.remove("science", batch.prefix, but=placed)
 
-    def _facts(self, frame: DataFrame) -> pd.DataFrame:
+    def _facts(self, frame: DataFrame, versions: Sequence[str]) -> pd.DataFrame:
         """The few values of each row that the driver needs; computing them fills the cache."""
         errors = [f"{name}.error is not null error_{name}" for name in self.chain.names] if self.chain else []
         topics = ["topics"] if self.filters else ["cast(array() as array<string>) topics"]
         who = "coalesce(object_id, ss_object_id, alert_id) who"
-        return frame.selectExpr("alert_id", who, "mjd", "cast(night as string) night", "content", "reason", "origin.*", *topics, *errors).toPandas()
+        intact = message.intact(self.survey, self.decoder.bodies(versions), self.decoder.fields) if self.filters else "false"
+        return frame.selectExpr(
+            "alert_id", who, f"{intact} intact", "mjd", "cast(night as string) night", "content", "reason", "origin.*", *topics, *errors
+        ).toPandas()
 
 
 class Alerts:
@@ -209,13 +214,32 @@ class Alerts:
 
     def lean(self) -> DataFrame:
         """All of them, with as much of the packet as was needed."""
-        first, *rest = [part.drop("packet", "body") for part, _ in self.parts]
-        return reduce(lambda one, other: one.unionByName(other), rest, first)
+        return _union([part.drop("packet", "body") for part, _ in self.parts])
 
     def whole(self, choose: Callable[[DataFrame], DataFrame]) -> DataFrame:
         """Some of them, with the complete packet."""
-        first, *rest = [self.decoder.whole(choose(part), versions) for part, versions in self.parts]
-        return reduce(lambda one, other: one.unionByName(other), rest, first)
+        return _union([self.decoder.whole(choose(part), versions) for part, versions in self.parts])
+
+    @property
+    def bodies(self) -> dict[str, str]:
+        """Schemas of the packets whose bytes are at hand, see `message.intact`; none for alerts that were read from a table."""
+        return self.decoder.bodies([version for _, versions in self.parts for version in versions])
+
+    def sendable(self, choose: Callable[[DataFrame], DataFrame], good: pd.DataFrame, rules: Sequence[Filter]) -> DataFrame:
+        """Some of them, with what messages of these filters are made of: packets are read whole only where their bytes will not do."""
+        survey, bodies = self.decoder.survey, self.bodies
+        lite = [topic_name(rule, survey.name) for shape in message.shapes(rules) if not shape.everything for rule in shape.filters]
+        if not bodies:
+            return self.whole(choose)
+        if not lite and good["intact"].all():
+            return _union([choose(part) for part, _ in self.parts])
+        needed = f"not intact or arrays_overlap(topics, cast(array({', '.join(repr(name) for name in lite)}) as array<string>))"
+        marked = [(choose(part).selectExpr("*", f"{message.intact(survey, bodies, self.decoder.fields)} intact"), versions) for part, versions in self.parts]
+        return _union([self.decoder.whole(part, versions, needed, keep=True) for part, versions in marked])
+
+
+def _union(frames: list[DataFrame]) -> DataFrame:
+    return reduce(lambda one, other: one.unionByName(other), frames)
 
 
 def computed(frame: DataFrame) -> DataFrame:

@@ -23,8 +23,8 @@ FIXED = {
     "spark.speculation": "false",  # a second attempt would publish twice
     "spark.task.maxFailures": "1",  # the same
 }
-# Planning never repeats itself enough to pay for C2: in the first 6,000 alerts C1 alone took 4.5 ms of CPU an alert, both together 7.9.
-JAVA = "-XX:+UseParallelGC -XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=256m"
+JAVA = "-XX:+UseParallelGC -XX:ReservedCodeCacheSize=256m"
+QUICK = "-XX:TieredStopAtLevel=1"  # see DECISIONS 37
 DEFAULTS = {
     "spark.sql.adaptive.enabled": "false",
     "spark.sql.shuffle.partitions": "2",
@@ -50,11 +50,12 @@ DEFAULTS = {
 def conf(settings: Settings, name: str) -> dict[str, str]:
     """Spark's settings for a job, as spark-submit would take them."""
     quiet = data_folder("conf") / "log4j2.properties"
+    java = f"{JAVA} {QUICK}" if settings.spark.quick_start else JAVA
     made = {
         "spark.app.name": f"fink-{name}",
         "spark.master": settings.spark.master,
         "spark.driver.memory": settings.spark.driver_memory,
-        "spark.driver.extraJavaOptions": f"-Dlog4j2.configurationFile=file:{quiet} {JAVA}",
+        "spark.driver.extraJavaOptions": f"-Dlog4j2.configurationFile=file:{quiet} {java}",
         **DEFAULTS,
     }
     if settings.spark.master.startswith("local"):

@@ -124,6 +124,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("what", nargs="*", default=["batch", "filters", "modules", "points", "cores"])
     parser.add_argument("--alerts", type=int, default=3000, help="measured for each point")
+    parser.add_argument("--warm", type=int, default=20_000, help="sent before anything is measured")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--plot", type=Path)
     options = parser.parse_args()
@@ -135,6 +136,7 @@ def main() -> None:
         kafka.ensure_topics(settings, [TOPIC], "input")
         packets = list(make_packets(["ztf"], settings.schemas_path, 6000, 7))
         cores = 2
+        measured(Case("warm", 0, batch=2000), home, packets, options.warm)  # until the JVM has compiled
         for what in options.what:
             print(f"\n| {what} | alerts/s | CPU ms an alert | seconds a batch | load |\n|---|---|---|---|---|", flush=True)
             for case in cases(what):

@@ -63,7 +63,7 @@ class Night:
                 "filters": {"path": str(self.home / "filters")},
                 "ingest": {"max_offsets_per_trigger": 300, "raw_trigger_seconds": 1.0},
                 "science": {"modules": ["magnitude_rate"]},
-                "spark": {"driver_memory": "2g"},
+                "spark": {"driver_memory": "2g", "quick_start": True},
                 "kafka": {"timeout_seconds": 8.0},
                 "hbase": {"timeout_seconds": 8.0},
                 "jobs": {"max_restarts": 6, "backoff_seconds": 0.5, "healthy_seconds": 10.0},

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from fink_broker import kafka
 from fink_broker.alert import Decoder
 from fink_broker.filters import Filter, route, topic_name
-from fink_broker.message import message
+from fink_broker.jobs.fan_out import Alerts
+from fink_broker.message import intact, message, reads
 from fink_broker.schema import SchemaLibrary
 from fink_broker.survey import Survey, load_survey
 from fink_broker.testing import MadeAlert, encode, make_alerts
@@ -33,22 +34,25 @@ class Substreams:
     rows: DataFrame
 
 
-def decoded(spark: SparkSession, settings: Settings, survey: Survey, alerts: list[MadeAlert]) -> DataFrame:
+def decoded(spark: SparkSession, decoder: Decoder, survey: Survey, alerts: list[MadeAlert]) -> DataFrame:
     """Alert rows of made-up alerts, as if they came from Kafka, with the struct of a science module."""
     now = datetime.now(UTC).replace(tzinfo=None)
     records = [(encode(survey, alert.packet), survey.topic, 0, place, now) for place, alert in enumerate(alerts)]
-    decoder = Decoder(survey, SchemaLibrary.load(settings.schemas_path, survey.name))
     rows = decoder.decode(spark.createDataFrame(records, RECORD))  # type: ignore[type-var]
     module = "named_struct('class', if(mag < 19, 'Star', null), 'error', cast(null as string)) xmatch"
     return rows.selectExpr("*", module, "map('broker', 'test') provenance")
 
 
-def published(spark: SparkSession, settings: Settings, name: str, number: int = 24) -> Substreams:
-    """Publish all made-up alerts to one topic, and the small ones of half of them to another."""
+def published(spark: SparkSession, settings: Settings, name: str, number: int = 24, table: bool = False) -> Substreams:
+    """Publish all made-up alerts to one topic, and the small ones of half of them to another; from whole rows as a `table` has them, or as `live` does."""
     survey = load_survey(settings.schemas_path, name)
     moving = None if name == "elasticc" else ("asteroid",)  # LSST's have no diaObject
     alerts = [*make_alerts(name, number - 6, seed=7), *make_alerts(name, 6, seed=8, kinds=moving)]
-    rows = decoded(spark, settings, survey, alerts).cache()
+    decoder = Decoder(survey, SchemaLibrary.load(settings.schemas_path, survey.name))
+    whole = decoded(spark, decoder, survey, alerts).cache()
+    if not table:
+        decoder.need(reads(survey, decoder.fields))
+    rows = whole if table else decoded(spark, decoder, survey, alerts).cache()
     assert rows.where("reason is not null").count() == 0
     mark = f"t{uuid.uuid4().hex[:8]}"
     rules = [
@@ -57,7 +61,12 @@ def published(spark: SparkSession, settings: Settings, name: str, number: int = 
     ]
     topics = {topic_name(rule, name): rule for rule in rules}
     partitions = kafka.ensure_topics(settings, topics)
-    made = message(route(rows, rules, survey), survey, rules, partitions, {"checkpoint": mark, "batch": "0"})
+    intact_of = rows.selectExpr(f"{intact(survey, decoder.bodies(decoder.fast), decoder.fields)} intact").toPandas()
+    assert intact_of["intact"].any() != table  # LSST's moving objects without a designation are not
+    chosen = Alerts([(route(rows, rules, survey), decoder.fast)], decoder)
+    sendable = chosen.sendable(lambda part: part.where("size(topics) > 0"), intact_of, rules)
+    marks = {"checkpoint": mark, "batch": "0"}
+    made = message(sendable, survey, rules, partitions, marks, layout=route(whole, rules, survey).schema.json(), bodies=chosen.bodies)
     kafka.publish(made, settings)
     return Substreams(survey, {alert.alert_id: alert for alert in alerts}, topics, rows)
 

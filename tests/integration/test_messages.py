@@ -25,9 +25,10 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.integration
 
 
-@pytest.fixture(scope="module", params=["ztf", "lsst", "elasticc"])
+@pytest.fixture(scope="module", params=["ztf", "lsst", "elasticc", "lsst table"])
 def sent(request: pytest.FixtureRequest, spark: SparkSession, settings: Settings) -> Substreams:
-    return published(spark, settings, request.param)
+    survey, _, table = request.param.partition(" ")
+    return published(spark, settings, survey, table=bool(table))
 
 
 def same(sent: Any, found: Any) -> bool:

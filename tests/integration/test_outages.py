@@ -23,7 +23,7 @@ from fink_broker.services import stack
 from tests.integration.night import Night
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
-AWAY_SECONDS = 12.0
+AWAY_SECONDS = float(os.environ.get("FINK_AWAY_SECONDS", "12"))
 LAKE_MB = 600  # of the small disk
 
 

@@ -49,7 +49,7 @@ def apart(settings: Settings, tmp_path: Path) -> Settings:
             "hbase": {"host": host, "port": port, "prefix": f"t{mark}"},
             "filters": {"path": str(filters)},
             "ingest": {"max_offsets_per_trigger": 100},
-            "spark": {"driver_memory": "2g"},
+            "spark": {"driver_memory": "2g", "quick_start": True},
             "jobs": {"max_restarts": 1, "backoff_seconds": 0.1},
         }
     )
@@ -190,7 +190,13 @@ def test_a_job_that_keeps_failing_ends_and_names_batch_and_cause(apart: Settings
 
 def test_ctrl_c_stops_the_whole_demonstration(tmp_path: Path) -> None:
     home, log = tmp_path / "home", tmp_path / "demo.log"
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "FINK_SPARK__DRIVER_MEMORY": "2g", "FINK_INGEST__MAX_OFFSETS_PER_TRIGGER": "20"}
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(ROOT),
+        "FINK_SPARK__DRIVER_MEMORY": "2g",
+        "FINK_SPARK__QUICK_START": "true",
+        "FINK_INGEST__MAX_OFFSETS_PER_TRIGGER": "20",
+    }
     fink = [sys.executable, "-m", "fink_broker", "--home", str(home)]
     with socket.socket() as server:
         server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
