@@ -113,6 +113,15 @@ def test_spark_writes_and_reads_it(lake: Lake, spark: SparkSession) -> None:
     assert not [file for file in lake.table("raw").rglob("*") if file.is_file() and file.suffix != ".parquet"]
 
 
+def test_files_have_the_range_of_columns_at_the_top_alone(lake: Lake, spark: SparkSession) -> None:
+    kinds = "alert_id string, mjd double, packet struct<name: string, list: array<struct<text: string>>, stamp: binary>, survey string, night int"
+    frame = spark.createDataFrame([("1", 61108.0, ("a", [("b",)], b"c"), "ztf", 20260309), ("2", 61109.0, ("d", [], b"e"), "ztf", 20260309)], kinds).coalesce(1)
+    (file,) = lake.commit(lake.stage(frame, "raw", "abc-5"), "raw")
+    group = pq.ParquetFile(file).metadata.row_group(0)
+    found = {group.column(place).path_in_schema: group.column(place).statistics for place in range(group.num_columns)}
+    assert {name: (facts.min, facts.max) for name, facts in found.items() if facts and facts.has_min_max} == {"alert_id": ("1", "2"), "mjd": (61108.0, 61109.0)}
+
+
 def test_spark_reads_merged_files_beside_new_ones(tmp_path: Path, spark: SparkSession) -> None:
     settings = load(options={"broker": {"home": str(tmp_path)}, "lake": {"min_free_gb": 0}})
     lake = Lake(settings)

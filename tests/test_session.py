@@ -1,0 +1,19 @@
+"""Settings of Spark's session."""
+
+from __future__ import annotations
+
+from fink_broker.jobs import session
+from fink_broker.settings import load
+
+
+def test_a_demonstration_compiles_for_minutes_and_a_night_for_hours() -> None:
+    quick, lasting = (session.conf(load(options={"spark": {"quick_start": chosen}}), "x")["spark.driver.extraJavaOptions"] for chosen in (True, False))
+    assert "-XX:TieredStopAtLevel=1" in quick
+    assert "TieredStopAtLevel" not in lasting
+    assert "-XX:Tier4InvocationThreshold=40000" in lasting
+    assert not load().spark.quick_start
+
+
+def test_what_keeps_alerts_from_coming_twice_cannot_be_set() -> None:
+    made = session.conf(load(options={"spark": {"conf": {"spark.speculation": "true", "spark.task.maxFailures": "4", "spark.executor.memory": "1g"}}}), "x")
+    assert (made["spark.speculation"], made["spark.task.maxFailures"], made["spark.executor.memory"]) == ("false", "1", "1g")
