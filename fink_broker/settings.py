@@ -123,7 +123,9 @@ class FilterSettings(Section):
 class SparkSettings(Section):
     """The Spark session of a job."""
 
-    master: str = Field("local[2]", description="Spark master URL")
+    master: str = Field(
+        "local[4]", description="Spark master URL; tasks that wait for Python, Kafka or HBase leave room for others, so more than there are cores"
+    )
     driver_memory: str = Field("3g", description="memory of the driver's JVM")
     quick_start: bool = Field(
         False, description="compile with the JVM's first compiler alone: ready sooner, slower after some 20,000 alerts; the demonstration sets it"

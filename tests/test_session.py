@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from fink_broker.jobs import session
 from fink_broker.settings import load
 
@@ -12,6 +14,15 @@ def test_a_demonstration_compiles_for_minutes_and_a_night_for_hours() -> None:
     assert "TieredStopAtLevel" not in lasting
     assert "-XX:Tier4InvocationThreshold=40000" in lasting
     assert not load().spark.quick_start
+
+
+def test_a_batch_has_as_many_tasks_as_there_are_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    found = {
+        master: session.conf(load(options={"spark": {"master": master}}), "x").get("spark.default.parallelism")
+        for master in ("local[4]", "local[*]", "local", "yarn")
+    }
+    assert found == {"local[4]": "2", "local[*]": "2", "local": "1", "yarn": None}
 
 
 def test_what_keeps_alerts_from_coming_twice_cannot_be_set() -> None:

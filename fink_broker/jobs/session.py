@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -64,6 +65,9 @@ def conf(settings: Settings, name: str) -> dict[str, str]:
     }
     if settings.spark.master.startswith("local"):
         made |= {"spark.driver.bindAddress": "127.0.0.1", "spark.driver.host": "127.0.0.1"}
+        cores, slots = os.cpu_count() or 1, re.search(r"\[(\d+|\*)", settings.spark.master)
+        tasks = 1 if slots is None else cores if slots[1] == "*" else min(int(slots[1]), cores)
+        made["spark.default.parallelism"] = str(tasks)  # of one batch
         made["spark.local.dir"] = str(settings.home / "spark")
         made["spark.sql.warehouse.dir"] = str(settings.home / "spark" / "warehouse")
     return {**made, **settings.spark.conf, **FIXED}
