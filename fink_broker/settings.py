@@ -59,7 +59,9 @@ class IngestSettings(Section):
 
     trigger_seconds: float = Field(0.0, ge=0, description="least time between two batches [s]; 0: as soon as possible")
     raw_trigger_seconds: float = Field(20.0, ge=0, description="the same for job ingest, which nobody waits for [s]")
-    max_offsets_per_trigger: int = Field(5000, ge=1, description="most alerts in one batch")
+    max_offsets_per_trigger: int = Field(
+        5000, ge=1, description="most alerts in one batch; fewer where their packets would take more than a ninth of the driver's memory"
+    )
     starting_offsets: str = Field("earliest", description="where a new checkpoint starts: earliest, latest or a time (2026-11-20T03:00:00, UTC)")
     duplicate_days: float = Field(8.0, ge=0, description="the same alert id within this time is a duplicate [d]")
     on_bad_alert: Literal["quarantine", "fail"] = Field("quarantine", description="what a bad packet does")

@@ -44,7 +44,7 @@ POINT = {
     "kind": "string",
 }
 _TOP = {"title", "topic", "topic_pattern", "framing", "bands", "longitude_deg"}
-_TABLES = {"paths", "time", "neutral", "quality", "lightcurve", "cutouts", "client", "header"}
+_TABLES = {"packet_kb", "paths", "time", "neutral", "quality", "lightcurve", "cutouts", "client", "header"}
 
 
 @dataclass(frozen=True)
@@ -76,6 +76,7 @@ class Survey:
     cutout_paths: dict[str, str]
     client: dict[str, str] = field(default_factory=dict)
     headers: tuple[Header, ...] = ()
+    packet_kb: int = 100  # a typical packet
 
     @property
     def cutouts(self) -> dict[str, str]:
@@ -129,4 +130,5 @@ def _survey(name: str, file: Path, read: dict[str, Any]) -> Survey:
         cutout_paths=cutouts,
         client=read.get("client", {}),
         headers=tuple(Header(**header) for header in read.get("header", [])),
+        packet_kb=int(read.get("packet_kb", Survey.packet_kb)),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,9 +19,13 @@ if TYPE_CHECKING:
     from pyspark.sql.types import StructType
 
     from fink_broker.jobs.job import Job
+    from fink_broker.settings import Settings
+    from fink_broker.survey import Survey
 
-# Packets are 70 to 300 KB: with Kafka's default fetch sizes reading is half as fast.
-FETCH = {"kafka.max.partition.fetch.bytes": str(64 << 20), "kafka.fetch.max.bytes": str(128 << 20)}
+# Packets are 70 to 300 KB: with Kafka's default fetch sizes reading is half as fast. But what was fetched stays in memory from
+# one batch to the next, for each job and partition: with 64 MB a fetch that was most of what the JVM held.
+FETCH = {"kafka.max.partition.fetch.bytes": str(8 << 20), "kafka.fetch.max.bytes": str(16 << 20), "kafka.max.poll.records": "100"}
+SHARE = 9  # of the driver's memory a batch's packets may take one part of so many: they are held with their columns, copied, and written
 RECORD = "value binary, topic string, partition int, offset bigint, timestamp timestamp"
 
 
@@ -32,16 +37,24 @@ def stream(job: Job, offsets: str = "") -> DataFrame:
 
 
 def _kafka(job: Job, offsets: str) -> DataFrame:
-    ingest = job.settings.ingest
     options = {
         **kafka.spark_options(job.settings),
         **FETCH,
         "subscribePattern": f"^(?:{job.survey.topic_pattern})$",  # Spark looks for it anywhere in the name
         "startingOffsets": offsets or "earliest",  # of no consequence where there is a checkpoint
-        "maxOffsetsPerTrigger": str(ingest.max_offsets_per_trigger),
+        "maxOffsetsPerTrigger": str(most_alerts(job.settings, job.survey)),
         "failOnDataLoss": "true",
     }
     return job.spark.readStream.format("kafka").options(**options).load()
+
+
+def most_alerts(settings: Settings, survey: Survey) -> int:
+    """Most alerts of one batch: as set, and on one machine no more than its memory is for."""
+    most, memory = settings.ingest.max_offsets_per_trigger, re.fullmatch(r"(\d+)([kmgt]?)b?", settings.spark.driver_memory.lower())
+    if not settings.spark.master.startswith("local") or memory is None:
+        return most
+    size = int(memory[1]) << 10 * " kmgt".index(memory[2] or " ")
+    return max(1, min(most, size // SHARE // (survey.packet_kb << 10)))
 
 
 def _table(job: Job, name: str) -> DataFrame:
