@@ -34,10 +34,11 @@ class Substreams:
     rows: DataFrame
 
 
-def decoded(spark: SparkSession, decoder: Decoder, survey: Survey, alerts: list[MadeAlert]) -> DataFrame:
+def decoded(spark: SparkSession, settings: Settings, survey: Survey, alerts: list[MadeAlert], decoder: Decoder | None = None) -> DataFrame:
     """Alert rows of made-up alerts, as if they came from Kafka, with the struct of a science module."""
     now = datetime.now(UTC).replace(tzinfo=None)
     records = [(encode(survey, alert.packet), survey.topic, 0, place, now) for place, alert in enumerate(alerts)]
+    decoder = decoder or Decoder(survey, SchemaLibrary.load(settings.schemas_path, survey.name))
     rows = decoder.decode(spark.createDataFrame(records, RECORD))  # type: ignore[type-var]
     module = "named_struct('class', if(mag < 19, 'Star', null), 'error', cast(null as string)) xmatch"
     return rows.selectExpr("*", module, "map('broker', 'test') provenance")
@@ -49,10 +50,10 @@ def published(spark: SparkSession, settings: Settings, name: str, number: int = 
     moving = None if name == "elasticc" else ("asteroid",)  # LSST's have no diaObject
     alerts = [*make_alerts(name, number - 6, seed=7), *make_alerts(name, 6, seed=8, kinds=moving)]
     decoder = Decoder(survey, SchemaLibrary.load(settings.schemas_path, survey.name))
-    whole = decoded(spark, decoder, survey, alerts).cache()
+    whole = decoded(spark, settings, survey, alerts, decoder).cache()
     if not table:
         decoder.need(reads(survey, decoder.fields))
-    rows = whole if table else decoded(spark, decoder, survey, alerts).cache()
+    rows = whole if table else decoded(spark, settings, survey, alerts, decoder).cache()
     assert rows.where("reason is not null").count() == 0
     mark = f"t{uuid.uuid4().hex[:8]}"
     rules = [
