@@ -82,9 +82,9 @@ def _write_site(conf: Path, folder: Path, ports: dict[str, int], thrift: int) ->
         "hbase.zookeeper.quorum": "127.0.0.1",
         "hbase.zookeeper.property.clientPort": str(ports["zookeeper_port"]),
         "hbase.zookeeper.property.clientPortAddress": "127.0.0.1",
-        # a machine that is busy, or was asleep, must not make the master end itself: by default it does after ten seconds;
-        # 120 s is the most that the embedded ZooKeeper grants (20 ticks of 6 s)
+        # a machine that is busy, or was asleep, must not make the master end itself: by default it does after ten seconds
         "zookeeper.session.timeout.localHBaseCluster": "120000",
+        "hbase.zookeeper.property.maxSessionTimeout": "120000",
         "hbase.unsafe.stream.capability.enforce": "false",
         "hbase.wal.provider": "filesystem",
         "hbase.master.hostname": "localhost",
