@@ -8,7 +8,12 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+    from numpy.typing import NDArray
 
 Positions = dict[str, dict[int, tuple[int, int]]]  # topic -> partition -> (first, last) offset, both included
 
@@ -131,6 +136,20 @@ class Ledger:
                     continue  # a line cut short by a kill: its batch runs again and writes it anew
                 found[entry.job, entry.survey, entry.checkpoint, entry.batch] = entry
         return sorted(found.values(), key=lambda entry: entry.time)
+
+    def counted(self, job: str, survey: str, but: str, rows: pd.DataFrame) -> NDArray[np.bool_]:
+        """Which rows (topic, partition, offset) are in the entries of other checkpoints than `but`."""
+        import numpy as np
+
+        found = np.zeros(len(rows), bool)
+        offsets = rows["offset"].to_numpy(np.int64)
+        places = {place: ((rows["topic"] == place[0]) & (rows["partition"] == place[1])).to_numpy()
+                  for place in {(str(topic), int(part)) for topic, part in zip(rows["topic"], rows["partition"], strict=True)}}  # fmt: skip
+        for entry in self.entries(job, survey):
+            for (topic, part), mine in places.items() if entry.checkpoint != but else ():
+                first, last = entry.positions.get(topic, {}).get(str(part), (0, -1))
+                found |= mine & (offsets >= first) & (offsets <= last)
+        return found
 
     def done(self, job: str, survey: str) -> dict[str, dict[int, int]]:
         """Next offset that a job will read, by topic and partition."""

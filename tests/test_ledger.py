@@ -65,3 +65,15 @@ def test_work_that_was_done_again_counts_once() -> None:
     (night,) = nights(entries)
     assert (night.raw, night.science, night.indexed) == (5, 5, 5)
     assert not night.differs
+
+
+def test_rows_that_another_checkpoint_counted_are_known(tmp_path: Path) -> None:
+    import pandas as pd
+
+    ledger = Ledger(tmp_path)
+    for checkpoint, batch, first, last in (("a", 0, 0, 4), ("a", 1, 5, 6), ("b", 0, 7, 9)):
+        ledger.write(Entry("live", "ztf", checkpoint, batch, 1.0, 1.0, positions={"t": {"1": [first, last]}}))
+    rows = pd.DataFrame([("t", 1, offset) for offset in (0, 6, 7)] + [("t", 0, 1), ("u", 1, 1)], columns=["topic", "partition", "offset"])
+    assert ledger.counted("live", "ztf", "b", rows).tolist() == [True, True, False, False, False]
+    assert not ledger.counted("ingest", "ztf", "b", rows).any()
+    assert len(ledger.counted("live", "ztf", "b", rows[:0])) == 0

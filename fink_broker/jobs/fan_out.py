@@ -74,7 +74,7 @@ class FanOut(Job):
         finally:
             for part, _ in parts:
                 forget(part)
-        return {**self.counts(facts, good, batch), "by_night": self._by_night(good)}
+        return {**self.counts(facts, good, batch), "by_night": self._by_night(self.uncounted(good))}
 
     def blame(self, records: DataFrame, again: bool) -> bool:
         """Packets first, then modules, then filters: each step is looked at only when those before it are not at fault."""

@@ -33,6 +33,8 @@ class Ingest(Job):
 
     def run(self, records: DataFrame, batch: Batch) -> dict[str, Any]:
         """Stage, judge, place."""
+        import pandas as pd
+
         with batch.timed("store"):
             self.decoder.need((), lightcurve=False)
             staged = [self._stage(self.rows(records), self.decoder.fast, batch, "")]
@@ -47,7 +49,9 @@ class Ingest(Job):
             good = facts[facts["reason"].isna() & ~facts.index.isin(judged)]
             self._place(staged, facts, judged, batch)
         counts = self.counts(facts, good, batch)
-        counts["by_night"] = _by_night(facts, judged, batch)
+        lost = pd.DataFrame(batch.lost, columns=["topic", "partition", "offset"])
+        new = self.uncounted(facts)
+        counts["by_night"] = _by_night(new, {index: verdict for index, verdict in judged.items() if index in new.index}, len(self.uncounted(lost)))
         if changed := sum(verdict == "changed" for verdict in judged.values()):
             counts["quarantined"]["changed"] = changed
         if self.settings.ingest.on_bad_alert == "fail" and counts["quarantined"]:
@@ -122,11 +126,11 @@ class Ingest(Job):
         return self.spark.read.option("basePath", str(folder)).parquet(str(folder))
 
 
-def _by_night(facts: pd.DataFrame, judged: dict[int, str], batch: Batch) -> dict[str, dict[str, int]]:
+def _by_night(facts: pd.DataFrame, judged: dict[int, str], lost: int) -> dict[str, dict[str, int]]:
     """What came in and what became of it; an alert without a usable time counts for the day on which it came."""
     import pandas as pd
 
-    if facts.empty and not batch.lost:
+    if facts.empty and not lost:
         return {}
     arrived = pd.to_datetime(facts["timestamp"], unit="ms").dt.strftime("%Y%m%d")
     night = facts["night"].where(facts["reason"].isna() & facts["night"].notna(), arrived)
@@ -136,9 +140,9 @@ def _by_night(facts: pd.DataFrame, judged: dict[int, str], batch: Batch) -> dict
     found: dict[str, dict[str, int]] = {}
     for (date, stage), number in Counter(zip(night, what, strict=True)).items():
         found.setdefault(str(date), {})[str(stage)] = number
-    if batch.lost:
+    if lost:
         today = found.setdefault(max(arrived, default=time.strftime("%Y%m%d", time.gmtime())), {})
-        today[f"quarantined/{fault.REASON}"] = today.get(f"quarantined/{fault.REASON}", 0) + len(batch.lost)
+        today[f"quarantined/{fault.REASON}"] = today.get(f"quarantined/{fault.REASON}", 0) + lost
     for counts in found.values():
         counts["received"] = sum(counts.values())
     return found

@@ -217,6 +217,10 @@ class Job(ABC):
         """Those rows that the tables hold already, from before the checkpoint was lost."""
         return facts[self.is_held(facts)]
 
+    def uncounted(self, rows: pd.DataFrame) -> pd.DataFrame:
+        """Those rows that the ledger was not told of already, under a checkpoint that was lost."""
+        return rows[~self.ledger.counted(self.plan.name, self.survey.name, self.checkpoint_id, rows)] if self.recovery else rows
+
     def is_held(self, places: pd.DataFrame) -> Any:
         """Which rows (topic, partition, offset) the tables hold already."""
         return recovery.is_held(places, self._held)

@@ -114,6 +114,9 @@ class Broker:
         messages = Counter(message["alert_id"] for _, message in kafka.headers(self.settings, [self.topic]))
         assert set(messages.values()) == {1}
         assert {name for name in wanted if int(name) % 3 < 2} == set(messages) & wanted
+        told = nights(Ledger(self.settings.home).entries())
+        assert all(not night.differs for night in told), told
+        assert sum(night.raw for night in told) == len(found)  # an alert that was read again counts once
 
 
 @pytest.fixture
