@@ -111,12 +111,11 @@ class Broker:
             found = Counter(str(row[0]) for row in rows)
             assert set(found.values()) == {1}
             assert wanted <= set(found)
+            # as the ledger tells it; the jobs need not go back equally far, so it need not balance here
+            assert sum(getattr(night, table) for night in nights(Ledger(self.settings.home).entries())) == len(found)
         messages = Counter(message["alert_id"] for _, message in kafka.headers(self.settings, [self.topic]))
         assert set(messages.values()) == {1}
         assert {name for name in wanted if int(name) % 3 < 2} == set(messages) & wanted
-        told = nights(Ledger(self.settings.home).entries())
-        assert all(not night.differs for night in told), told
-        assert sum(night.raw for night in told) == len(found)  # an alert that was read again counts once
 
 
 @pytest.fixture
