@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from pyspark.sql import DataFrame
 
-    from fink_broker.schema import SchemaLibrary
+    from fink_broker.schema import Schema, SchemaLibrary
 
 AGAIN = "not read in the fast way"  # reason of a packet that fastavro has to look at
 FAST = 4  # most versions that the fast way reads at a time
@@ -33,6 +33,7 @@ class Decoder:
         self.survey = survey
         self.library = library
         self._union = library.union()
+        self._texts: dict[str, tuple[str, str]] = {}  # by version, see `_texts_of`
         self.curve = True
         self._needed: lean.Tree = {}
         self.lean = ""  # reader's schema of the part of a packet that is needed; empty: all of it
@@ -108,9 +109,10 @@ class Decoder:
         return frozenset(field["name"] for field in self._union["fields"])
 
     def bodies(self, versions: Sequence[str]) -> dict[str, str]:
-        """After `need`: the Avro schema of each version, with the union's names, by what rows have in `schema`; they have its bytes in `body`."""
+        """After `need`: `SchemaLibrary.fields` of each version, by what rows have in `schema`; they have its bytes in `body`."""
         known = self.library.writers() if self.lean else ()
-        return {f"{self.survey.name}/{schema.version}": self.library.text(schema) for schema in known if schema.version in versions}
+        found = {f"{self.survey.name}/{schema.version}": self._texts_of(schema)[1] for schema in known if schema.version in versions}
+        return {name: fields for name, fields in found.items() if fields}
 
     def derive(self, rows: DataFrame) -> DataFrame:
         """Alert rows anew from rows of the raw table, so that a mended expression needs no new packet."""
@@ -130,9 +132,15 @@ class Decoder:
         new = [schema.version for schema in self.library.writers() if schema not in known]
         if new:
             located.unpersist()
-            self._union, self._needed = self.library.union(), {}
+            self._union, self._needed, self._texts = self.library.union(), {}, {}
             self.union, self.lean = _compact(self._union), ""
             raise Unavailable(f"new {self.survey.name} schema in the registry: version {', '.join(new)}; it is known now, the batch runs again with it")
+
+    def _texts_of(self, schema: Schema) -> tuple[str, str]:
+        """A version's schema with the union's names, whole and as `SchemaLibrary.fields`; kept, since every batch asks several times."""
+        if schema.version not in self._texts:
+            self._texts[schema.version] = (self.library.text(schema), self.library.fields(schema))
+        return self._texts[schema.version]
 
     def _locate(self, frame: DataFrame) -> DataFrame:
         """Adds `version` and `body` by comparing bytes; null where the fast way does not apply."""
@@ -184,7 +192,7 @@ class Decoder:
         for schema in self.library.writers():
             if schema.version in versions:
                 options = {"mode": "PERMISSIVE", "avroSchema": reader}
-                one = F.when(F.expr(version) == schema.version, from_avro("body", self.library.text(schema), options))
+                one = F.when(F.expr(version) == schema.version, from_avro("body", self._texts_of(schema)[0], options))
                 packet = one if packet is None else one.otherwise(packet)
         return packet if packet is not None else from_avro(F.lit(None).cast("binary"), reader)  # a null of the right type
 
@@ -243,7 +251,7 @@ class Decoder:
             if tails and self.survey.framing == "container":  # its length is known to be right: without a cutout it is read again
                 again = F.lit(False)
             else:
-                text = self.library.text(schema)
+                text, _ = self._texts_of(schema)
                 again = F.length(to_avro(from_avro("body", text, {"mode": "PERMISSIVE"}), text)) == F.length("body")
             for path in tails:
                 tail = F.col(f"packet.{path}")

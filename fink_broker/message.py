@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
+from fink_broker import alert
 from fink_broker.errors import FilterError
 from fink_broker.filters import Filter, topic_name, understood
 
@@ -72,9 +73,9 @@ class Encoding:
 def intact(survey: Survey, bodies: Mapping[str, str], union: Collection[str]) -> str:
     """Spark SQL: whether a row's messages can begin with its packet's bytes; reads of a packet what `reads` names.
 
-    `bodies`: by the value of `schema`, the Avro schema of packets that rows have as bytes, with the union's names; `union`: all of its fields.
+    `bodies`: by the value of `schema`, the fields of packets that rows have as bytes (`Decoder.bodies`); `union`: names of the union's fields.
     """
-    fine = [name for name, text in bodies.items() if (fields := own_fields(text)) and _client_fits(survey, fields, union)]
+    fine = [name for name, fields in bodies.items() if _client_fits(survey, fields, union)]
     if not fine:
         return "false"
     filled = [f"(({sql}) is null or packet.{name} is not null)" for name, sql in _filled(survey, union)]
@@ -96,37 +97,6 @@ def _client_fits(survey: Survey, fields: str, union: Collection[str]) -> bool:
     """Whether such packets have those of the names that fink-client touches which any packet has."""
     own = {field["name"] for field in json.loads(fields)}
     return all(top in own or top not in union for name in survey.client if (top := name.split(".")[0]))
-
-
-@lru_cache(maxsize=64)
-def own_fields(text: str) -> str:
-    """The fields of a packet's schema as compact JSON, each record written out under a name of its own; empty where fink-client could not read them."""
-    try:
-        return _compact(_inline(json.loads(text), {}, ROOT)["fields"])
-    except FilterError:
-        return ""
-
-
-def _inline(kind: Any, known: dict[str, Any], path: str) -> Any:
-    """The schema with every record under the name of the field that it stands in, as `avro_schema` has it."""
-    if isinstance(kind, list):
-        if len([part for part in kind if part != "null"]) != 1:
-            raise FilterError(f"{path} is one of several types")
-        return [_inline(part, known, path) for part in kind]
-    if isinstance(kind, str):
-        found = known.get(kind, kind)
-        return _inline(found, known, path) if isinstance(found, dict) else found
-    if kind["type"] == "record":
-        known |= {kind["name"]: kind, f"{kind.get('namespace', '')}.{kind['name']}": kind}
-        space, _, name = path.rpartition(".")
-        fields = [{"name": field["name"], "type": _inline(field["type"], known, f"{path}.{field['name']}")} for field in kind["fields"]]
-        return {"type": "record", "name": name, **({"namespace": space} if space else {}), "fields": fields}
-    if kind["type"] in ("array", "map"):
-        inner = "items" if kind["type"] == "array" else "values"
-        return {"type": kind["type"], inner: _inline(kind[inner], known, path)}
-    if kind["type"] in ("enum", "fixed"):
-        raise FilterError(f"{path} is an {kind['type']}")
-    return _inline(kind["type"], known, path)
 
 
 def message(
@@ -152,7 +122,7 @@ def message(
         return frame.sparkSession.createDataFrame([], MESSAGE)
     keys, values = {}, {}
     layout = layout or frame.schema.json()
-    some = bool(bodies) and "intact" in frame.columns
+    some = bool(bodies) and "intact" in alert.names(frame)
     for place, (shape, names) in enumerate(made):
         form = encoded(layout, survey, shape)
         value, key = f"to_avro({form.whole}, '{form.whole_written}')", f"'{form.key}'"
@@ -326,8 +296,7 @@ def _by_topic(choices: Mapping[str, str]) -> str:
 
 def _keys(form: Encoding, bodies: Mapping[str, str]) -> dict[str, str]:
     """By schema of a packet: that of the message which begins with its bytes."""
-    heads = {name: fields for name, text in bodies.items() if (fields := own_fields(text))}
-    return {name: f'{{"type":"record","name":"{ROOT}","fields":{fields[:-1]},{form.rest_fields[1:]}}}' for name, fields in heads.items()}
+    return {name: f'{{"type":"record","name":"{ROOT}","fields":{fields[:-1]},{form.rest_fields[1:]}}}' for name, fields in bodies.items()}
 
 
 def _by_schema(texts: Mapping[str, str]) -> str:

@@ -19,6 +19,7 @@ from fink_broker.errors import ConfigError, SchemaError, UnknownSchema
 from fink_broker.schema_registry import RegistryClient
 
 _WIDER = ("int", "long", "float", "double")
+_OTHER = ("enum", "fixed", "map")  # types that stay as they are written
 _TAGS = ("first", "second")  # of two schemas that call themselves the same version
 
 
@@ -54,9 +55,10 @@ class Schema:
         """SHA-256 of its canonical form."""
         return fingerprint(json.loads(self.source))
 
+    @cached_property
     def text(self) -> str:
         """The schema as compact JSON, without logical types."""
-        return json.dumps(_physical(json.loads(self.source)), separators=(",", ":"))
+        return _compact(_physical(json.loads(self.source)))
 
 
 @dataclass
@@ -167,14 +169,24 @@ class SchemaLibrary:
         Where a field changed its type past that, the newest version's type stands (see schemas/README.md). A field that a version
         renamed (its old name is an alias) keeps its first name, so that expressions, filters and past nights go on.
         """
-        union: dict[str, Any] = _nullable(self._merged(), set())
+        union: dict[str, Any] = _inline(self._merged(), "union", nullable=True)
         return union
 
     def text(self, schema: Schema) -> str:
         """A version's schema as `Schema.text`, with the names that its fields have in the union: bytes of Avro hold no names."""
         if '"aliases"' not in schema.source:
-            return schema.text()
-        return json.dumps(_renamed(_physical(json.loads(schema.source)), self._merged()), separators=(",", ":"))
+            return schema.text
+        return _compact(_renamed(_physical(json.loads(schema.source)), self._merged()))
+
+    def fields(self, schema: Schema) -> str:
+        """The fields of `text` as a list in compact JSON, each record in it written out under a name of its own.
+
+        Empty for a version with types that fink-client does not read: one of several, enum, fixed, map.
+        """
+        try:
+            return _compact(_inline(_expand(json.loads(self.text(schema)), {}), "packet", nullable=False)["fields"])
+        except SchemaError:
+            return ""
 
     def _merged(self) -> Any:
         merged: Any = None
@@ -219,7 +231,7 @@ def _expand(schema: Any, known: dict[str, Any], namespace: str = "") -> Any:
     if kind == "array":
         return {"type": "array", "items": _expand(schema["items"], known, namespace)}
     if kind != "record":
-        return schema if len(schema) > 1 else _expand(kind, known, namespace)
+        return schema if kind in _OTHER else _expand(kind, known, namespace)
     full = schema["name"] if "." in schema["name"] else ".".join(filter(None, (schema.get("namespace", namespace), schema["name"])))
     inner = full.rpartition(".")[0]
     fields = {part["name"]: _expand(part["type"], known, inner) for part in schema["fields"]}
@@ -285,14 +297,25 @@ def _renamed(schema: Any, merged: Any) -> Any:
     return {**schema, "fields": fields}
 
 
-def _nullable(schema: Any, used: set[str], path: str = "") -> Any:
-    """Avro JSON of a merged schema; each record has its own name, every field may be null."""
-    schema = _bare(schema)
-    if isinstance(schema, dict) and schema["type"] == "record":
-        name = schema["name"]
-        namespace = path or "union"
-        fields = [{"name": field, "type": ["null", _nullable(kind, used, f"{namespace}.{field}")], "default": None} for field, kind in schema["fields"].items()]
-        return {"type": "record", "name": name, "namespace": namespace, "fields": fields}
-    if isinstance(schema, dict) and schema["type"] == "array":
-        return {"type": "array", "items": ["null", _nullable(schema["items"], used, path)]}
-    return schema
+def _inline(schema: Any, path: str, nullable: bool) -> Any:
+    """Avro JSON of an expanded schema, each record written out under a name of its own; `nullable`: every field and item may be null."""
+
+    def part(kind: Any, path: str) -> Any:
+        return ["null", _inline(kind, path, nullable)] if nullable else _inline(kind, path, nullable)
+
+    bare = _bare(schema)
+    if isinstance(schema, list) and not nullable:
+        return [kind if kind == "null" else _inline(bare, path, nullable) for kind in schema]
+    if isinstance(bare, dict) and bare["type"] == "record":
+        default = {"default": None} if nullable else {}
+        fields = [{"name": name, "type": part(kind, f"{path}.{name}"), **default} for name, kind in bare["fields"].items()]
+        return {"type": "record", "name": bare["name"], "namespace": path, "fields": fields}
+    if isinstance(bare, dict) and bare["type"] == "array":
+        return {"type": "array", "items": part(bare["items"], path)}
+    if isinstance(bare, dict) and not nullable:
+        raise SchemaError(f"{path} is of type {bare['type']}, which cannot be written out")
+    return bare
+
+
+def _compact(schema: Any) -> str:
+    return json.dumps(schema, separators=(",", ":"))

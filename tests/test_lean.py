@@ -37,7 +37,7 @@ def test_a_pruned_schema_reads_the_same_values(name: str) -> None:
     reader = lean.pruned(union, tree)
     assert len(json.dumps(reader)) < 0.5 * len(json.dumps(union))
     made = next(iter(make_alerts(name, 1, seed=3)))
-    writer = fastavro.parse_schema(json.loads(library.default.text()))
+    writer = fastavro.parse_schema(json.loads(library.default.text))
     body = io.BytesIO()
     fastavro.schemaless_writer(body, writer, made.packet)
     body.seek(0)

@@ -2,11 +2,14 @@
 
 import io
 import json
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import fastavro
 import httpx
 import pytest
+from fastavro.utils import generate_one
 
 from fink_broker.errors import Unavailable, UnknownSchema
 from fink_broker.schema import Schema, SchemaLibrary, fingerprint
@@ -115,3 +118,53 @@ def test_a_renamed_field_keeps_its_first_name() -> None:
         stream.seek(0)
         assert fastavro.schemaless_reader(stream, json.loads(library.text(schema)), None) == {"id": 1, "points": [{"mag": 18.5}], "best": {"mag": 17.5}}
     assert schema.fingerprint == fingerprint(json.loads(schema.source))
+
+
+@pytest.mark.parametrize("survey", KNOWN)
+def test_fields_written_out_read_the_same_bytes(survey: str) -> None:
+    """Every record inline under a name of its own, in the order and with the unions of the version."""
+    library = SchemaLibrary.load(FOLDER, survey)
+    for schema in library.schemas:
+        alone = {"type": "record", "name": "message", "fields": json.loads(library.fields(schema))}
+        names = [part["namespace"] + "." + part["name"] for part in records(alone["fields"])]
+        assert len(set(names)) == len(names)
+        packet = generate_one(schema.json)
+        fastavro.schemaless_writer(stream := io.BytesIO(), schema.json, packet)
+        stream.seek(0)
+        found = fastavro.schemaless_reader(stream, fastavro.parse_schema(alone), None)
+        assert stream.read() == b""
+        stream.seek(0)
+        assert found == fastavro.schemaless_reader(stream, schema.json, None)
+
+
+@pytest.mark.parametrize("kind", [["int", "string"], {"type": "enum", "name": "e", "symbols": ["A"]}, {"type": "map", "values": "int"}])
+def test_what_fink_client_does_not_read_has_no_fields_written_out(kind: object) -> None:
+    schema = Schema(
+        "ztf", "1.0", json.dumps({"type": "record", "name": "alert", "fields": [{"name": "id", "type": ["null", kind] if isinstance(kind, dict) else kind}]})
+    )
+    assert SchemaLibrary("ztf", (schema,)).fields(schema) == ""
+
+
+def test_a_record_is_known_by_its_namespace() -> None:
+    """Two records of one name in two namespaces; a reference without one means its own."""
+
+    def record(space: str, kind: object) -> dict[str, object]:
+        return {"type": "record", "name": "point", "namespace": space, "fields": [{"name": "x", "type": kind}]}
+
+    own = {"type": "record", "name": "best", "namespace": "a", "fields": [{"name": "p", "type": "point"}]}
+    fields = [{"name": "a", "type": record("a", "int")}, {"name": "b", "type": record("b", {"type": "string"})}, {"name": "best", "type": own}]
+    schema = Schema("ztf", "1.0", json.dumps({"type": "record", "name": "alert", "fields": fields}))
+    a, b, best = json.loads(SchemaLibrary("ztf", (schema,)).fields(schema))
+    assert [a["type"]["fields"][0]["type"], b["type"]["fields"][0]["type"]] == ["int", "string"]
+    assert best["type"]["fields"][0]["type"]["fields"][0]["type"] == "int"
+
+
+def records(schema: object) -> Iterator[dict[str, Any]]:
+    """Every record in a schema."""
+    for part in schema if isinstance(schema, list) else []:
+        yield from records(part)
+    if isinstance(schema, dict):
+        if schema.get("type") == "record":
+            yield schema
+        for key in ("type", "items", "fields"):
+            yield from records(schema.get(key))

@@ -36,7 +36,7 @@ def through_the_union(spark: SparkSession, library: SchemaLibrary, bodies: list[
     options = {"mode": "FAILFAST", "avroSchema": json.dumps(library.union())}
     packet = F.lit(None)
     for schema in library.schemas:
-        packet = F.when(F.col("version") == schema.version, from_avro("body", schema.text(), options)).otherwise(packet)
+        packet = F.when(F.col("version") == schema.version, from_avro("body", schema.text, options)).otherwise(packet)
     rows = [(place, version, bytearray(body)) for place, (version, body) in enumerate(bodies)]
     frame = spark.createDataFrame(rows, "place int, version string, body binary").select("place", packet.alias("packet"))
     return [row["packet"] and row["packet"].asDict(recursive=True) for row in sorted(frame.collect(), key=lambda row: row["place"])]
