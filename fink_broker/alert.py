@@ -20,6 +20,8 @@ AGAIN = "not read in the fast way"  # reason of a packet that fastavro has to lo
 FAST = 4  # most versions that the fast way reads at a time
 MJD_RANGE = (47892, 88069)  # 1990 to 2100
 _ID = "conv(hex(substring(value, 2, 4)), 16, 10)"  # schema id in the Confluent framing, as text
+# A packet's bytes are kept in a struct: Spark hands a struct on as it stands, while it copies a binary column twice at each step.
+BYTES = "struct<bytes:binary>"
 _ORIGIN = "struct<topic:string,partition:int,offset:bigint,timestamp:bigint>"
 
 
@@ -60,7 +62,7 @@ class Decoder:
     def decode(self, records: DataFrame) -> DataFrame:
         """Alert rows of Kafka records (value, topic, partition, offset, timestamp); doubtful ones get `reason` AGAIN.
 
-        After `need` their `packet` has only that much, and `body` the rest. Cache them before a `where`: Spark would move
+        After `need` their `packet` has only that much, and `body` (BYTES) the rest. Cache them before a `where`: Spark would move
         the condition below the decoding and copy the decoding into it.
         """
         located = self._locate(records.selectExpr("value", _origin_sql()))
@@ -99,7 +101,7 @@ class Decoder:
 
         if "body" not in names(rows):
             return rows
-        packet = self._packet(versions, self.union, "substring_index(schema, '/', -1)")
+        packet = self._packet(versions, self.union, "substring_index(schema, '/', -1)", "body.bytes")
         rows = rows.withColumn("packet", packet if where == "true" else F.when(F.expr(where), packet))
         return rows if keep else rows.drop("body")
 
@@ -117,7 +119,7 @@ class Decoder:
     def derive(self, rows: DataFrame) -> DataFrame:
         """Alert rows anew from rows of the raw table, so that a mended expression needs no new packet."""
         frame = rows.selectExpr(
-            "origin", "cast(null as binary) value", "cast(null as binary) body", "substring_index(schema, '/', -1) version",
+            "origin", "cast(null as struct<value:binary,body:binary>) raw", "substring_index(schema, '/', -1) version",
             "packet", "content", "true exact",
         )  # fmt: skip
         return self._derive(frame, "no alert id", "'not decoded'")
@@ -179,12 +181,13 @@ class Decoder:
         """Alert rows of bodies of these versions."""
         from pyspark.sql import functions as F
 
-        frame = located.withColumn("packet", self._packet(versions, self.lean or self.union, "version"))
+        frame = located.withColumn("packet", self._packet(versions, self.lean or self.union, "version", "body"))
+        frame = frame.withColumn("raw", F.expr("named_struct('value', value, 'body', body)")).drop("value", "body")
         frame = frame.withColumn("exact", self._exact(versions) if no_id == AGAIN else F.lit(True))
         return self._derive(frame.withColumn("content", F.expr(_CONTENT)), no_id, no_packet, bool(self.lean))
 
-    def _packet(self, versions: Sequence[str], reader: str, version: str) -> Any:
-        """The column of bodies decoded into a reader's schema, each by its own writer's."""
+    def _packet(self, versions: Sequence[str], reader: str, version: str, body: str) -> Any:
+        """A column of bodies decoded into a reader's schema, each by its own writer's."""
         from pyspark.sql import functions as F
         from pyspark.sql.avro.functions import from_avro
 
@@ -192,7 +195,7 @@ class Decoder:
         for schema in self.library.writers():
             if schema.version in versions:
                 options = {"mode": "PERMISSIVE", "avroSchema": reader}
-                one = F.when(F.expr(version) == schema.version, from_avro("body", self._texts_of(schema)[0], options))
+                one = F.when(F.expr(version) == schema.version, from_avro(body, self._texts_of(schema)[0], options))
                 packet = one if packet is None else one.otherwise(packet)
         return packet if packet is not None else from_avro(F.lit(None).cast("binary"), reader)  # a null of the right type
 
@@ -202,11 +205,10 @@ class Decoder:
 
     def _derive(self, frame: DataFrame, no_id: str, no_packet: str, keep_body: bool = False) -> DataFrame:
         """Neutral columns, light curve and the rules, from `packet`."""
-        body = ["body"] if keep_body else []
+        body = ["if(reason is null, named_struct('bytes', raw.body), null) body"] if keep_body else []
         frame = frame.selectExpr(
-            *body,
             "origin",
-            "value",
+            "raw",
             "version",
             "content",
             "packet",
@@ -225,7 +227,7 @@ class Decoder:
         curve = ["lightcurve"] if self.curve else []
         frame = frame.selectExpr("*", f"{reason} reason", *(f"named_struct({points}) {name}" for name in curve))
         return frame.selectExpr(
-            *(f"if(reason is null, {name}, null) {name}" for name in body),
+            *body,
             "origin",
             f"'{self.survey.name}' survey",
             f"concat('{self.survey.name}/', version) schema",
@@ -233,7 +235,7 @@ class Decoder:
             *_NEUTRAL_OUT,
             *curve,
             "reason",
-            "if(reason is null, null, value) value",
+            "if(reason is null, null, raw.value) value",
             "content",
         )
 
@@ -252,10 +254,10 @@ class Decoder:
                 again = F.lit(False)
             else:
                 text, _ = self._texts_of(schema)
-                again = F.length(to_avro(from_avro("body", text, {"mode": "PERMISSIVE"}), text)) == F.length("body")
+                again = F.length(to_avro(from_avro("raw.body", text, {"mode": "PERMISSIVE"}), text)) == F.length("raw.body")
             for path in tails:
                 tail = F.col(f"packet.{path}")
-                again = F.when(F.length(tail) > 64, F.endswith(F.col("body"), tail)).otherwise(again)
+                again = F.when(F.length(tail) > 64, F.endswith(F.col("raw.body"), tail)).otherwise(again)
             exact = F.when(F.col("version") == schema.version, again).otherwise(exact)
         # a packet that did not decode at all is a struct of nulls, which cannot be encoded
         return F.when(F.expr(self.survey.neutral["alert_id"]).isNotNull(), exact)
@@ -302,7 +304,7 @@ _NEUTRAL_OUT = ("alert_id", "object_id", "ss_object_id", "ra", "dec", "mjd", "ni
 
 
 # Tells packets of one alert id apart. The processor has an instruction for crc32; xxhash64 took a tenth of the job's time.
-_CONTENT = "shiftleft(cast(length(body) as bigint), 32) | crc32(body)"
+_CONTENT = "shiftleft(cast(length(raw.body) as bigint), 32) | crc32(raw.body)"
 _NO_HEAD = "when false then named_struct('version', '', 'at', 0)"
 
 

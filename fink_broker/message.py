@@ -127,7 +127,7 @@ def message(
         form = encoded(layout, survey, shape)
         value, key = f"to_avro({form.whole}, '{form.whole_written}')", f"'{form.key}'"
         if bodies and shape.everything:
-            ours, its_key = f"concat(body, to_avro({form.rest}, '{form.rest_written}'))", _by_schema(_keys(form, bodies))
+            ours, its_key = f"concat(body.bytes, to_avro({form.rest}, '{form.rest_written}'))", _by_schema(_keys(form, bodies))
             value, key = (f"if(intact, {ours}, {value})", f"if(intact, {its_key}, {key})") if some else (ours, its_key)
         if len(made) > 1:  # each alert is encoded once for each shape that somebody wants of it
             value = f"if(arrays_overlap(topics, array({_texts(names)})), {value}, null)"
