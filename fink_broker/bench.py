@@ -227,10 +227,10 @@ class Run:
 def measure(run: Run, alerts: int, rate: float | None = None, history: int = 0) -> Bench:
     """Send so many alerts, at a rate or as fast as Kafka takes them, and measure until all are through.
 
-    A backlog is made before the clock starts (above `MADE_FIRST` alerts while it runs), since it is not the broker that makes alerts.
+    They are made before the clock starts (more than `MADE_FIRST` while it runs), since it is not the broker that makes alerts.
     """
     packets: Iterable[Packet] = run.packets(alerts)
-    if rate is None and alerts <= MADE_FIRST:
+    if alerts <= MADE_FIRST:
         packets = list(packets)
     home = run.settings.home
     found = Bench(run.survey, alerts, rate=rate, filters=run.number, history=history, machine=machine())

@@ -26,6 +26,7 @@ from contextlib import contextmanager
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
+from fink_broker.alert import layout
 from fink_broker.errors import FinkError, NotFound, StoreError, Unavailable
 from fink_broker.retry import retried
 
@@ -164,14 +165,15 @@ def index_rows(frame: DataFrame, lake_prefix: str = "") -> DataFrame:
     """
     from pyspark.sql.types import LongType, StructType
 
-    kept = [field for field in frame.schema if field.name not in _ROW_ONLY]
+    columns = layout(frame)
+    kept = [field for field in columns if field.name not in _ROW_ONLY]
     modules = [f"`{f.name}`" for f in kept if isinstance(f.dataType, StructType)]
     neutral = [f"cast({f.name} as string) {f.name}" if isinstance(f.dataType, LongType) else f"`{f.name}`" for f in kept if f"`{f.name}`" not in modules]
     packed = ", ".join([*neutral, *modules])
     who = "coalesce(object_id, ss_object_id, alert_id)"
     pixel = f"lpad(cast(shiftright(healpix, {2 * (29 - PIXEL_ORDER)}) as string), 12, '0')"
     coarse = f"cast(shiftright(healpix, {2 * (29 - COARSE_ORDER)}) as string)"
-    topics = "coalesce(topics, array())" if "topics" in frame.schema.names else "cast(array() as array<string>)"
+    topics = "coalesce(topics, array())" if "topics" in columns.names else "cast(array() as array<string>)"
     return frame.selectExpr(
         f"concat_ws('|', {salt_sql(f'concat(survey, {who})')}, survey, {who}, {reversed_sql('mjd')}, alert_id) history",
         f"concat_ws('|', {salt_sql('concat(survey, alert_id)')}, survey, alert_id) alert",

@@ -284,6 +284,15 @@ def publish(frame: DataFrame, settings: Settings) -> None:
         raise
 
 
+def at(places: Iterable[Origin], of: str = "") -> str:
+    """Spark SQL: whether the columns topic, partition and offset (of a struct `of.`) are one of these places.
+
+    One text: a column of thousands of values is as many calls of Java, seconds for a batch.
+    """
+    keys = ", ".join(f"'{topic}/{partition}/{offset}'" for topic, partition, offset in places)
+    return f"concat_ws('/', {of}topic, {of}partition, {of}offset) in ({keys})"
+
+
 def quarantine_topic(survey: str) -> str:
     """Topic of a survey's bad packets; fink-client does not list such names."""
     return f"fink_{survey}_quarantine"

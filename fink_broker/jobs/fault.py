@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fink_broker import kafka
 from fink_broker.errors import one_line
 from fink_broker.log import Logger
 
@@ -33,17 +34,13 @@ class Faults:
         """Kafka records without those packets."""
         if not self.known:
             return records
-        from pyspark.sql import functions as F
-
-        return records.where(~F.concat_ws("/", "topic", "partition", "offset").isin([_key(place) for place in self.known]))
+        return records.where(f"not {kafka.at(self.known)}")
 
     def among(self, records: DataFrame) -> list[Place]:
         """Those that are in a batch."""
         if not self.known:
             return []
-        from pyspark.sql import functions as F
-
-        here = records.where(F.concat_ws("/", "topic", "partition", "offset").isin([_key(place) for place in self.known]))
+        here = records.where(kafka.at(self.known))
         return [(row[0], row[1], row[2]) for row in here.select("topic", "partition", "offset").collect()]
 
     def find(self, records: DataFrame, decode: Callable[[DataFrame], DataFrame], cause: str) -> list[Place]:
@@ -81,9 +78,7 @@ def works(frame: DataFrame) -> bool:
 
 
 def _decodes(records: DataFrame, places: list[Place], decode: Callable[[DataFrame], DataFrame]) -> bool:
-    from pyspark.sql import functions as F
-
-    return works(decode(records.where(F.concat_ws("/", "topic", "partition", "offset").isin([_key(place) for place in places]))))
+    return works(decode(records.where(kafka.at(places))))
 
 
 def _key(place: Place) -> str:

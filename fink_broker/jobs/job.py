@@ -12,6 +12,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from fink_broker import kafka
 from fink_broker.alert import Decoder
 from fink_broker.errors import FinkError, Unavailable, one_line
 from fink_broker.jobs import fault, recovery, sources
@@ -240,10 +241,7 @@ class Job(ABC):
         """The frame less the rows at these Kafka positions."""
         if drop.empty:
             return frame
-        keys = [f"{t}/{p}/{o}" for t, p, o in zip(drop["topic"], drop["partition"], drop["offset"], strict=True)]
-        from pyspark.sql import functions as F
-
-        return frame.where(~F.concat_ws("/", "origin.topic", "origin.partition", "origin.offset").isin(keys))
+        return frame.where(f"not {kafka.at(zip(drop['topic'], drop['partition'], drop['offset'], strict=True), 'origin.')}")
 
     def remember(self) -> None:
         """Keep what the decoder learned for the next start."""

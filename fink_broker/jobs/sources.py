@@ -109,14 +109,11 @@ def positions_frame(job: Job, positions: pd.DataFrame) -> DataFrame:
         spans[str(topic)] = {str(p): (int(o.min()), int(o.max()) + 1) for p, o in part.groupby("partition")["offset"]}
     first = {t: {p: span[0] for p, span in parts.items()} for t, parts in spans.items()}
     last = {t: {p: span[1] for p, span in parts.items()} for t, parts in spans.items()}
-    from pyspark.sql import functions as F
-
     frame = (
         job.spark.read.format("kafka")
         .options(**options, assign=json.dumps({t: [int(p) for p in parts] for t, parts in spans.items()}))
         .options(startingOffsets=json.dumps(first), endingOffsets=json.dumps(last))
         .load()
     )
-    keys = [f"{t}/{p}/{o}" for t, p, o in zip(positions["topic"], positions["partition"], positions["offset"], strict=True)]
-    wanted = frame.where(F.concat_ws("/", "topic", "partition", "offset").isin(keys))
+    wanted = frame.where(kafka.at(zip(positions["topic"], positions["partition"], positions["offset"], strict=True)))
     return wanted.selectExpr("value", "named_struct('topic', topic, 'partition', partition, 'offset', offset, 'timestamp', unix_millis(timestamp)) origin")
