@@ -176,7 +176,12 @@ class Chain:
         return other
 
     def run(self, inputs: pd.DataFrame, selected: pd.DataFrame, points: pd.DataFrame | None = None) -> pd.DataFrame:
-        """Outputs of every module as columns MODULE.field; `selected` says which alerts each module is given.
+        """`arrays` as a frame."""
+        out = self.arrays(inputs, selected, points)
+        return pd.DataFrame({name: _series(values, inputs.index) for name, values in out.items()}, index=inputs.index)
+
+    def arrays(self, inputs: pd.DataFrame, selected: pd.DataFrame, points: pd.DataFrame | None = None) -> dict[str, pa.Array]:
+        """Outputs of every module as columns MODULE.field, in the order of `fields`; `selected` says which alerts each module is given.
 
         A module that fails costs its own columns in this batch, which are null, and its `error` says why. `points` are those that
         earlier alerts of the objects brought, for the inputs `history.…` (see past.py); without them they are read from the store
@@ -194,7 +199,7 @@ class Chain:
             for field, kind in module.outputs.items():
                 out[f"{module.name}.{field}"] = _spread(None if found is None else found[field], rows, kind)
             out[f"{module.name}.error"] = _told(error, rows)
-        return pd.DataFrame({f"{m}.{f}": _series(out[f"{m}.{f}"], inputs.index) for m, f, _ in self.fields}, index=inputs.index)
+        return {f"{module}.{field}": out[f"{module}.{field}"] for module, field, _ in self.fields}
 
     def _run(
         self, module: ScienceModule, inputs: pd.DataFrame, rows: NDArray[np.bool_], out: dict[str, pa.Array]
@@ -236,7 +241,7 @@ def _spread(values: pa.Array | None, rows: NDArray[np.bool_], kind: str) -> pa.A
 
 
 def _series(values: pa.Array, index: pd.Index) -> pd.Series[Any]:
-    """As Spark takes it: a missing list must be None, since Spark looks into it."""
+    """A missing list must be None, since readers look into it."""
     import pyarrow as pa
 
     if pa.types.is_list(values.type):

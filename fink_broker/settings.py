@@ -58,7 +58,7 @@ class IngestSettings(Section):
     """How alerts are read and judged."""
 
     trigger_seconds: float = Field(0.0, ge=0, description="least time between two batches [s]; 0: as soon as possible")
-    raw_trigger_seconds: float = Field(20.0, ge=0, description="the same for job ingest, which nobody waits for [s]")
+    raw_trigger_seconds: float = Field(20.0, ge=0, description="longest that job ingest waits for a full batch, since nobody waits for the raw table [s]")
     max_offsets_per_trigger: int = Field(
         5000, ge=1, description="most alerts in one batch; fewer where their packets would take more than a ninth of the driver's memory"
     )

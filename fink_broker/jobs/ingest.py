@@ -28,8 +28,13 @@ class Ingest(Job):
 
     @property
     def trigger_seconds(self) -> float:
-        """Nobody waits for the raw table, and a large batch costs a quarter of many small ones."""
-        return max(self.settings.ingest.trigger_seconds, self.settings.ingest.raw_trigger_seconds)
+        """Kafka is not asked all the time whether a batch is full."""
+        return max(self.settings.ingest.trigger_seconds, min(self.patience_seconds, 0.5))
+
+    @property
+    def patience_seconds(self) -> float:
+        """Nobody waits for the raw table, and a large batch costs a quarter of many small ones; a backlog is read without a pause."""
+        return self.settings.ingest.raw_trigger_seconds
 
     def run(self, records: DataFrame, batch: Batch) -> dict[str, Any]:
         """Stage, judge, place."""

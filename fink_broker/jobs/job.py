@@ -142,6 +142,11 @@ class Job(ABC):
         return self.settings.ingest.trigger_seconds
 
     @property
+    def patience_seconds(self) -> float:
+        """Longest that a batch waits to be full [s]."""
+        return 0.0
+
+    @property
     def checkpoint_id(self) -> str:
         """Id of the checkpoint, new with each checkpoint; files of the lake are named after it."""
         identifier: str = json.loads((self.checkpoint / "metadata").read_text())["id"]

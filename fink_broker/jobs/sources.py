@@ -37,12 +37,15 @@ def stream(job: Job, offsets: str = "") -> DataFrame:
 
 
 def _kafka(job: Job, offsets: str) -> DataFrame:
+    most = str(most_alerts(job.settings, job.survey))
+    patience = {"minOffsetsPerTrigger": most, "maxTriggerDelay": f"{int(1000 * job.patience_seconds)}ms"} if job.patience_seconds else {}
     options = {
         **kafka.spark_options(job.settings),
         **FETCH,
+        **patience,
         "subscribePattern": f"^(?:{job.survey.topic_pattern})$",  # Spark looks for it anywhere in the name
         "startingOffsets": offsets or "earliest",  # of no consequence where there is a checkpoint
-        "maxOffsetsPerTrigger": str(most_alerts(job.settings, job.survey)),
+        "maxOffsetsPerTrigger": most,
         "failOnDataLoss": "true",
     }
     return job.spark.readStream.format("kafka").options(**options).load()

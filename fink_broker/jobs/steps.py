@@ -3,7 +3,7 @@
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-import pandas as pd
+import pyarrow as pa
 
 from fink_broker.alert import names
 from fink_broker.survey import Survey, load_survey
@@ -50,17 +50,19 @@ def enrich(frame: "DataFrame", chain: "Chain", survey: Survey) -> "DataFrame":
 @lru_cache(maxsize=8)
 def _computation(chain: "Chain", context: "SparkContext") -> Any:
     """The chain as a function of two columns, made once: Spark's workers are sent it with every batch."""
-    from pyspark.sql.pandas.functions import pandas_udf
+    from pyspark.sql.functions import arrow_udf  # type: ignore[attr-defined]
 
     del context  # the function belongs to the one that it was made in
     columns, modules = list(chain.columns), list(chain.conditions)
     flat = ", ".join(f"`{module}.{name}` {kind}" for module, name, kind in chain.fields)
 
-    def run(alerts: pd.DataFrame, mask: pd.DataFrame) -> pd.DataFrame:
-        alerts.columns, mask.columns = pd.Index(columns), pd.Index(modules)
-        return chain.run(alerts, mask)
+    def run(alerts: pa.Array, mask: pa.Array) -> pa.Array:
+        given, chosen = (pa.RecordBatch.from_struct_array(part).to_pandas() for part in (alerts, mask))
+        made = chain.arrays(given.set_axis(columns, axis=1), chosen.set_axis(modules, axis=1))
+        return pa.StructArray.from_arrays(list(made.values()), names=list(made))
 
-    return pandas_udf(run, returnType=flat)  # type: ignore[call-overload]
+    # of Arrow's arrays: two hundred columns through pandas and back are 20 ms a batch, however few its alerts
+    return arrow_udf(run, returnType=flat)
 
 
 def given(frame: "DataFrame", chain: "Chain", survey: Survey) -> tuple[Any, Any]:
