@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 import uuid
 from dataclasses import replace
 from itertools import islice
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import duckdb
@@ -15,6 +17,7 @@ import pytest
 from fink_broker.balance import balance
 from fink_broker.history import History
 from fink_broker.jobs.runner import make_job
+from fink_broker.ledger import Ledger
 from fink_broker.replay import Packet
 from fink_broker.settings import Settings
 from fink_broker.simulate import send
@@ -101,9 +104,6 @@ def test_a_moving_object_is_found_by_its_designation(settings: Settings, filled:
 
 def test_enrich_from_the_raw_table_gives_what_live_gave(settings: Settings, spark: SparkSession, filled: Filled) -> None:
     """The same steps run apart, into a lake and checkpoints of their own."""
-    import shutil
-    from pathlib import Path
-
     apart = settings.home / f"apart-{uuid.uuid4().hex[:6]}"
     shutil.copytree(Path(settings.lake_path) / "raw", apart / "lake" / "raw")
     shutil.copy(settings.home / "services.json", apart)  # HBase has the history that modules read
@@ -123,3 +123,20 @@ def test_enrich_from_the_raw_table_gives_what_live_gave(settings: Settings, spar
     said = [[one["class"] for one in frame["summary"]] for frame in (live, again)]  # numbers of networks may differ in the last digits with the batch
     assert said[0] == said[1]
     assert all(said[0])
+
+
+def test_a_backlog_is_read_without_a_pause(settings: Settings, spark: SparkSession, filled: Filled) -> None:
+    """`ingest` waits for a batch to be full, here an hour, and not at all while there is enough for one."""
+    apart = settings.home / f"apart-{uuid.uuid4().hex[:6]}"
+    apart.mkdir()
+    shutil.copy(settings.home / "services.json", apart)
+    ingest = settings.ingest.model_copy(update={"max_offsets_per_trigger": 30, "raw_trigger_seconds": 3600.0})
+    other = settings.model_copy(update={"broker": settings.broker.model_copy(update={"home": apart}), "ingest": ingest})
+    query, number, until = make_job(spark, other, "ingest", "elasticc").start(), len(filled.packets["elasticc"]), time.time() + 100
+    try:
+        while (done := sum(entry.rows_in for entry in Ledger(apart).entries("ingest"))) <= number - 30:
+            assert time.time() < until, f"{done} of {number}; {query.exception()}"
+            time.sleep(0.2)
+    finally:
+        query.stop()
+    assert number - 30 < done <= number
