@@ -164,12 +164,12 @@ def plot(found: Sequence[Case], file: Path) -> None:
     import matplotlib.pyplot as plt
 
     names = list(dict.fromkeys(one.what for one in found))
-    labels = {"batch": "alerts a batch", "filters": "filters", "modules": "science modules", "points": "points of a light curve", "cores": "cores of Spark"}
+    labels = {"batch": "alerts a batch", "filters": "filters", "modules": "science modules", "points": "points of a light curve", "cores": "task slots of Spark"}
     figure, panels = plt.subplots(1, len(names), figsize=(3.2 * len(names), 3.2), squeeze=False)
     for panel, what in zip(panels[0], names, strict=True):
         mine = sorted((one for one in found if one.what == what), key=lambda one: one.value)
         panel.plot([one.value for one in mine], [one.alerts_per_s for one in mine], "o-", color="tab:blue")
-        panel.set(xlabel=labels[what], ylim=(0, None), xscale="log" if what == "batch" else "linear")
+        panel.set(xlabel=labels[what], ylim=(0, 1.1 * max(one.alerts_per_s for one in mine)), xscale="log" if what == "batch" else "linear")
     panels[0][0].set_ylabel("alerts/s of job live")
     figure.tight_layout()
     figure.savefig(file, dpi=110)
