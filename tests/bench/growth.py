@@ -164,7 +164,13 @@ def plot(found: Sequence[Case], file: Path) -> None:
     import matplotlib.pyplot as plt
 
     names = list(dict.fromkeys(one.what for one in found))
-    labels = {"batch": "alerts a batch", "filters": "filters", "modules": "science modules", "points": "points of a light curve", "cores": "task slots of Spark"}
+    labels = {
+        "batch": "alerts a batch",
+        "filters": "filters",
+        "modules": "science modules",
+        "points": "points of a light curve",
+        "cores": "task slots of Spark",
+    }
     figure, panels = plt.subplots(1, len(names), figsize=(3.2 * len(names), 3.2), squeeze=False)
     for panel, what in zip(panels[0], names, strict=True):
         mine = sorted((one for one in found if one.what == what), key=lambda one: one.value)
