@@ -5,17 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
-from weakref import WeakKeyDictionary
 
 from fink_broker import framing, lean, sky
 from fink_broker.errors import SchemaError, Unavailable
+from fink_broker.frame import names
 from fink_broker.survey import NEUTRAL, POINT, Header, Survey
 
 if TYPE_CHECKING:
     import pandas as pd
-    from pyspark import SparkContext
     from pyspark.sql import DataFrame
-    from pyspark.sql.types import StructType
 
     from fink_broker.schema import Schema, SchemaLibrary
 
@@ -23,8 +21,6 @@ AGAIN = "not read in the fast way"  # reason of a packet that fastavro has to lo
 FAST = 4  # most versions that the fast way reads at a time
 MJD_RANGE = (47892, 88069)  # 1990 to 2100
 _ID = "conv(hex(substring(value, 2, 4)), 16, 10)"  # schema id in the Confluent framing, as text
-# A packet's bytes are kept in a struct: Spark hands a struct on as it stands, while it copies a binary column twice at each step.
-BYTES = "struct<bytes:binary>"
 _ORIGIN = "struct<topic:string,partition:int,offset:bigint,timestamp:bigint>"
 
 
@@ -65,7 +61,7 @@ class Decoder:
     def decode(self, records: DataFrame) -> DataFrame:
         """Alert rows of Kafka records (value, topic, partition, offset, timestamp); doubtful ones get `reason` AGAIN.
 
-        After `need` their `packet` has only that much, and `body` (BYTES) the rest. Cache them before a `where`: Spark would move
+        After `need` their `packet` has only that much, and `body.bytes` the rest. Cache them before a `where`: Spark would move
         the condition below the decoding and copy the decoding into it.
         """
         located = self._locate(records.selectExpr("value", _origin_sql()))
@@ -185,6 +181,7 @@ class Decoder:
         from pyspark.sql import functions as F
 
         frame = located.withColumn("packet", self._packet(versions, self.lean or self.union, "version", "body"))
+        # in a struct, which Spark hands on as it stands: a binary column is copied twice at each step of a plan
         frame = frame.withColumn("raw", F.expr("named_struct('value', value, 'body', body)")).drop("value", "body")
         frame = frame.withColumn("exact", self._exact(versions) if no_id == AGAIN else F.lit(True))
         return self._derive(frame.withColumn("content", F.expr(_CONTENT)), no_id, no_packet, bool(self.lean))
@@ -309,25 +306,6 @@ _NEUTRAL_OUT = ("alert_id", "object_id", "ss_object_id", "ra", "dec", "mjd", "ni
 # Tells packets of one alert id apart. The processor has an instruction for crc32; xxhash64 took a tenth of the job's time.
 _CONTENT = "shiftleft(cast(length(raw.body) as bigint), 32) | crc32(raw.body)"
 _NO_HEAD = "when false then named_struct('version', '', 'at', 0)"
-
-
-def names(frame: DataFrame) -> list[str]:
-    """Names of the columns. `frame.columns` brings the whole schema over from the JVM for them, and the JVM's own list is a call for each."""
-    return layout(frame).names
-
-
-def layout(frame: DataFrame) -> StructType:
-    """`frame.schema`, brought over once for all frames that have the same: more than 8 kB wait for TCP's delayed acknowledgement."""
-    there = frame._jdf.schema()
-    known = _LAYOUTS.setdefault(frame.sparkSession.sparkContext, [])
-    for other, found in known:
-        if other.equals(there):
-            return found
-    known[:] = [(there, frame.schema), *known[:15]]
-    return known[0][1]
-
-
-_LAYOUTS: WeakKeyDictionary[SparkContext, list[tuple[Any, StructType]]] = WeakKeyDictionary()
 
 
 def _compact(schema: Any) -> str:

@@ -207,7 +207,7 @@ def route(frame: DataFrame, filters: Sequence[Filter], survey: Survey, failures:
     from pyspark.sql import functions as F
 
     from fink_broker import filter_function
-    from fink_broker.alert import names
+    from fink_broker.frame import names
 
     functions = [rule for rule in filters if rule.python]
     if functions:

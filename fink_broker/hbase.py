@@ -26,8 +26,8 @@ from contextlib import contextmanager
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from fink_broker.alert import layout
 from fink_broker.errors import FinkError, NotFound, StoreError, Unavailable
+from fink_broker.frame import layout
 from fink_broker.retry import retried
 
 if TYPE_CHECKING:

@@ -17,8 +17,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fink_broker.alert import layout
 from fink_broker.errors import StoreError
+from fink_broker.frame import layout
 from fink_broker.log import Logger
 
 if TYPE_CHECKING:

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from fink_broker import alert
 from fink_broker.errors import FilterError
 from fink_broker.filters import Filter, topic_name, understood
+from fink_broker.frame import names
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -122,17 +122,17 @@ def message(
         return frame.sparkSession.createDataFrame([], MESSAGE)
     keys, values = {}, {}
     layout = layout or frame.schema.json()
-    some = bool(bodies) and "intact" in alert.names(frame)
-    for place, (shape, names) in enumerate(made):
+    some = bool(bodies) and "intact" in names(frame)
+    for place, (shape, topics) in enumerate(made):
         form = encoded(layout, survey, shape)
         value, key = f"to_avro({form.whole}, '{form.whole_written}')", f"'{form.key}'"
         if bodies and shape.everything:
             ours, its_key = f"concat(body.bytes, to_avro({form.rest}, '{form.rest_written}'))", _by_schema(_keys(form, bodies))
             value, key = (f"if(intact, {ours}, {value})", f"if(intact, {its_key}, {key})") if some else (ours, its_key)
         if len(made) > 1:  # each alert is encoded once for each shape that somebody wants of it
-            value = f"if(arrays_overlap(topics, array({_texts(names)})), {value}, null)"
-        keys[_texts(names)] = f"cast({key} as binary)"
-        values[_texts(names)] = (f"_value{place}", value)
+            value = f"if(arrays_overlap(topics, array({_texts(topics)})), {value}, null)"
+        keys[_texts(topics)] = f"cast({key} as binary)"
+        values[_texts(topics)] = (f"_value{place}", value)
     versions = {topic_name(rule, survey.name): rule.version for rule in filters}
     counts = {topic: (partitions or {}).get(topic, 1) for topic in versions}
     count = str(max(counts.values(), default=1)) if len(set(counts.values())) <= 1 else f"{_map(counts)}[topic]"

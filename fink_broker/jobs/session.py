@@ -46,7 +46,7 @@ DEFAULTS = {
     "spark.sql.maxConcurrentOutputFileWriters": "16",  # else all rows are sorted by night before they are written
     "spark.hadoop.fs.file.impl": "org.apache.hadoop.fs.RawLocalFileSystem",  # no .crc file beside each file of the lake
     "spark.serializer": "org.apache.spark.serializer.KryoSerializer",
-    # A query that starts again leaves its consumers behind, each with megabytes fetched: kept for five minutes, ten starts fill the memory.
+    # A query that starts again leaves its consumers behind, each with megabytes fetched: kept for five minutes, many starts may fill the memory.
     "spark.kafka.consumer.cache.timeout": "30s",
     "spark.kafka.consumer.cache.evictorThreadRunInterval": "10s",
     "spark.kafka.consumer.fetchedData.cache.timeout": "30s",

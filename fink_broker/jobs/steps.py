@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from fink_broker.alert import names
+from fink_broker.frame import names
 from fink_broker.survey import Survey, load_survey
 
 if TYPE_CHECKING:

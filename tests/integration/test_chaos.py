@@ -64,6 +64,8 @@ def test_killed_at_any_moment(tmp_path: Path) -> None:
                 pause(night, choose.uniform(0.0, 4.0))
                 night.up()
         night.say(f"killed: {kills}")
+        noted = night.notes.stat().st_size
+        night.wait(lambda: night.notes.stat().st_size > noted, 100, "the simulator sends no more")  # it may have been the last victim
         night.finish()
         told = night.check()
         night.say(f"counted: {told}")

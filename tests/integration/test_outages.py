@@ -24,7 +24,7 @@ from tests.integration.night import Night
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 AWAY_SECONDS = float(os.environ.get("FINK_AWAY_SECONDS", "12"))
-LAKE_MB = int(600 + 40 * max(AWAY_SECONDS - 12, 0))  # of the small disk: what comes meanwhile must find room when it is free again
+LAKE_MB = 600  # of the small disk
 
 
 @contextmanager
