@@ -100,6 +100,12 @@ def topics(settings: Settings, cluster: Cluster = "output") -> dict[str, int]:
     return {name: len(topic.partitions) for name, topic in sorted(found.items())}
 
 
+def cluster_id(settings: Settings, cluster: Cluster = "input") -> str:
+    """Id of the cluster that answers at the address: another one may have taken a port since."""
+    with _answering(settings, cluster):
+        return str(_admin(settings, cluster).list_topics(timeout=settings.kafka.timeout_seconds).cluster_id or "")
+
+
 def partitions(settings: Settings, names: Iterable[str]) -> dict[str, int]:
     """Number of partitions of substream topics; the configured number where one does not exist yet."""
     known = topics(settings)

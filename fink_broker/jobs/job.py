@@ -125,6 +125,8 @@ class Job(ABC):
         self.fresh = True
         file = self.checkpoint / "recovery.json"
         offsets = ""
+        if self.plan.source == "kafka":
+            sources.same_kafka(self.settings, self.checkpoint)
         if self.plan.source == "kafka" and not any((self.checkpoint / "offsets").glob("[0-9]*")):
             offsets = recovery.begin(self.settings, self.survey.topic_pattern, self.tables, self.survey.name, file)
         self.recovery = recovery.read(file)

@@ -8,7 +8,7 @@ from pathlib import Path
 from fink_broker import hbase, kafka
 from fink_broker.checkpoint import Checkpoint
 from fink_broker.errors import ConfigError
-from fink_broker.jobs import steps
+from fink_broker.jobs import sources, steps
 from fink_broker.jobs.plans import plan
 from fink_broker.services import jars
 from fink_broker.settings import Settings
@@ -28,8 +28,10 @@ def check(settings: Settings, jobs: Sequence[str], surveys: Sequence[str]) -> No
             chain = steps.science_chain(settings, survey, history=True)
             reads |= bool(chain.history and chain.earlier)
     jars.java()
-    if any(one.source == "kafka" for one in plans):
-        kafka.topics(settings, "input")
+    for one in plans:
+        for survey in surveys:
+            if one.source == "kafka":
+                sources.same_kafka(settings, settings.home / "checkpoints" / one.name / survey)
     if any("topics" in one.sinks for one in plans) and settings.kafka.output_servers:
         kafka.topics(settings, "output")
     if reads or any("hbase" in one.sinks for one in plans):

@@ -124,7 +124,8 @@ class Runner:
                 log.error("batch hangs, stopped", job=one.job.name, seconds=round(now - one.job.since))
                 one.job.since = now  # its failure ends the query; if not, it is tried again after as long
                 self.spark.sparkContext.cancelJobGroup(str(one.query.runId))
-            if one.restarts and now - one.started > self.settings.jobs.healthy_seconds:
+            trying = one.job.fresh and one.job.since  # the batch that it was started again for is not done yet
+            if one.restarts and not trying and now - one.started > self.settings.jobs.healthy_seconds:
                 one.restarts = 0
             return
         cause = one.job.cause or one_line(one.query.exception() or RuntimeError("the query ended without an error"))

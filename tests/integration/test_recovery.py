@@ -18,8 +18,9 @@ import pytest
 from pyspark.errors import StreamingQueryException
 
 from fink_broker import hbase, kafka
+from fink_broker.errors import Unavailable
 from fink_broker.history import History
-from fink_broker.jobs import attempt
+from fink_broker.jobs import attempt, preflight
 from fink_broker.jobs.job import Job
 from fink_broker.jobs.runner import make_job
 from fink_broker.lake import Lake
@@ -266,3 +267,23 @@ def test_a_second_attempt_uses_the_filters_of_the_first(tmp_path: Path) -> None:
     assert found.filters == (rule,)
     assert found.filters[0].version == rule.version
     assert attempts.read(8) is None
+
+
+def test_offsets_of_another_kafka_are_not_gone_on_from(broker: Broker) -> None:
+    """As when another server has taken the port: refused before anything is read, by the job and by the look before it."""
+    _, query = broker.start("ingest")
+    query.processAllAvailable()
+    query.stop()
+    file = broker.settings.home / "checkpoints/ingest/ztf/kafka.json"
+    own = file.read_text()
+    assert kafka.cluster_id(broker.settings) in own
+    file.write_text('{"cluster": "another"}')
+    for refused in (lambda: broker.start("ingest"), lambda: preflight.check(broker.settings, ["ingest"], ["ztf"])):
+        with pytest.raises(Unavailable, match="ingest/ztf is of the Kafka cluster another, and at 127.0.0.1"):
+            refused()
+    assert file.read_text() == '{"cluster": "another"}'
+    file.write_text(own)
+    broker.send(2, seed=960)
+    broker.run("ingest")
+    rows = duckdb.sql(f"select alert_id from read_parquet('{broker.settings.lake_path}/raw/**/*.parquet')").fetchall()
+    assert {packet.alert_id for packet in broker.packets} <= {str(row[0]) for row in rows}
