@@ -35,7 +35,7 @@ class Decoder:
         self.library = library
         self._union = library.union()
         self._texts: dict[str, tuple[str, str]] = {}  # by version, see `_texts_of`
-        self.curve = True
+        self.curve = True  # whether rows have a light curve
         self._needed: lean.Tree = {}
         self.lean = ""  # reader's schema of the part of a packet that is needed; empty: all of it
         # Versions that the fast way reads: those met last. Each is a branch of the plan, which Spark plans anew for every batch.
@@ -47,14 +47,11 @@ class Decoder:
         self.met: list[str] = []  # versions of the bodies that the last `decode_again` found
         self.learned: list[Header] = []  # container headers that the last `decode_again` met for the first time
 
-    def need(self, expressions: Iterable[str], lightcurve: bool = True) -> None:
-        """From now on decode only what survey.toml and these expressions over `packet` read; `whole` gives the rest.
-
-        Without `lightcurve` rows have none.
-        """
-        survey, self.curve = self.survey, lightcurve
+    def need(self, expressions: Iterable[str]) -> None:
+        """From now on decode only what survey.toml and these expressions over `packet` read; `whole` gives the rest."""
+        survey = self.survey
         own = [*survey.neutral.values(), *survey.quality.values(), *(f"packet.{path}" for path in survey.cutout_paths.values() if self._ends(path))]
-        tree = lean.needed([*own, *expressions], survey.lightcurve if lightcurve else ())
+        tree = lean.needed([*own, *expressions], survey.lightcurve if self.curve else ())
         if tree != self._needed:
             self._needed, self.lean = tree, _compact(lean.pruned(self._union, tree))
 

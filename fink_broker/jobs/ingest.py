@@ -41,12 +41,12 @@ class Ingest(Job):
         import pandas as pd
 
         with batch.timed("store"):
-            self.decoder.need((), lightcurve=False)
-            staged = [self._stage(self.rows(records), self.decoder.fast, batch, "")]
+            self.decoder.curve = False  # packets are kept whole, and so read whole at once
+            staged = [self._stage(self.rows(records), batch, "")]
             facts = self._facts(staged[0])
             if (staged[0] / "kind=doubtful").is_dir():
                 again, located = self.decoder.decode_again(self.spark.read.parquet(str(staged[0] / "kind=doubtful")))
-                staged.append(self._stage(again, self.decoder.met, batch, "again"))
+                staged.append(self._stage(again, batch, "again"))
                 located.unpersist()
                 self.remember()
                 facts = _concat([facts[facts["reason"] != AGAIN], self._facts(staged[1])])
@@ -63,10 +63,9 @@ class Ingest(Job):
             raise BadPacket(f"bad packets in batch {batch.number}: {counts['quarantined']}; [ingest] on_bad_alert is 'fail'")
         return counts
 
-    def _stage(self, frame: DataFrame, versions: list[str], batch: Batch, suffix: str) -> Path:
+    def _stage(self, frame: DataFrame, batch: Batch, suffix: str) -> Path:
         kind = f"case when reason is null then 'good' when reason = '{AGAIN}' then 'doubtful' else 'bad' end kind"
-        rows = self.decoder.whole(frame.drop("lightcurve"), versions).selectExpr("*", kind)
-        return self.lake.stage(rows, f"ingest-{self.survey.name}{suffix}", batch.prefix, ("kind", "survey", "night"))
+        return self.lake.stage(frame.selectExpr("*", kind), f"ingest-{self.survey.name}{suffix}", batch.prefix, ("kind", "survey", "night"))
 
     def _facts(self, staged: Path) -> pd.DataFrame:
         import pandas as pd

@@ -200,7 +200,8 @@ def test_decoding_only_what_is_needed_changes_nothing(spark: SparkSession, surve
     values = [encode(survey, made.packet) for made in make_alerts(survey, 12, seed=5)]
     full, few, none = decoder(survey), decoder(survey), decoder(survey)
     few.need(["packet.nothing_of_this_name"])
-    none.need((), lightcurve=False)
+    none.curve = False
+    none.need(())
     given = records(spark, values).cache()
     all_of_it = full.decode(given).cache()
     lean = few.decode(given).cache()
