@@ -1,7 +1,9 @@
-"""What HBase knows of objects from earlier nights, read beside the alerts that are enriched."""
+"""What is known of objects from earlier nights, read beside the alerts that are enriched: from HBase, or from what a replay has seen."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -9,7 +11,7 @@ import pandas as pd
 
 from fink_broker import sky
 from fink_broker.history import History
-from fink_broker.past import FIELDS, SAME_DAYS, points_of
+from fink_broker.past import FIELDS, NEEDED, SAME_DAYS, points_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
     from fink_broker.settings import Settings
 
 CONNECTIONS = 8  # of a worker process
+Wanted = tuple[str, float, float]  # object, the time before which alerts count [MJD, TAI], and that of its first detection (-inf: not known)
+Told = tuple[float, dict[str, Any]]  # time of an alert [d, TAI] and the points of its light curve
 _KEPT: dict[tuple[str, int, str], History] = {}
 
 
@@ -39,22 +43,59 @@ class Earlier:
         return np.where(first >= own - SAME_DAYS, -np.inf, start)
 
     def points(self, alerts: pd.DataFrame) -> pd.DataFrame:
-        """Points of the alerts' objects (columns past.POINTS): from HBase, and those that the alerts bring themselves (past.NEEDED)."""
+        """Points of the alerts' objects (columns past.POINTS): those that are held, and those that the alerts bring themselves (past.NEEDED)."""
         before = self.before(alerts)
         named = alerts[alerts["object_id"].notna() & (before > -np.inf)]
         first = named["first_mjd"].fillna(-np.inf)
         wanted = sorted(set(zip(named["object_id"], before[alerts.index.get_indexer(named.index)], first, strict=True))) if len(named) else []
-        history, most = _history(self.settings), self.settings.science.history_alerts
-
-        def read(one: tuple[str, float, float]) -> list[dict[str, Any]]:
-            told = history.earlier(self.survey, *one, most)
-            return [{"object_id": one[0], "mjd": seen, **{f"lightcurve.{name}": curve[name] for name in FIELDS}} for seen, curve in told]
-
         found = [points_of(alerts)]
-        for (_, start, _), rows in zip(wanted, history.together(read, wanted), strict=True):
-            if rows:
+        for (one, start, _), told in zip(wanted, self.read(wanted), strict=True):
+            if rows := [{"object_id": one, "mjd": seen, **{f"lightcurve.{name}": curve[name] for name in FIELDS}} for seen, curve in told]:
                 found.append(points_of(pd.DataFrame(rows)).assign(before=start))
         return pd.concat(found, ignore_index=True)
+
+    def read(self, wanted: Sequence[Wanted]) -> Iterable[Iterable[Told]]:
+        """What some alerts of each object told, from HBase."""
+        history, most = _history(self.settings), self.settings.science.history_alerts
+        return history.together(lambda one: list(history.earlier(self.survey, *one, most)), wanted)
+
+
+class Replayed(Earlier):
+    """The same from the alerts that a replay has seen so far, kept in files of a folder that its workers read too; nothing of HBase.
+
+    >>> chain.earlier = Replayed(settings, "ztf", -116.86, folder)  # doctest: +SKIP
+    >>> chain.earlier.add(alerts)  # before they are enriched, as far as they are public  # doctest: +SKIP
+    """
+
+    def __init__(self, settings: Settings, survey: str, longitude_deg: float, folder: Path) -> None:
+        super().__init__(settings, survey, longitude_deg)
+        self.folder, self._parts = folder, 0
+
+    def add(self, alerts: pd.DataFrame) -> None:
+        """Take in some alerts (past.NEEDED)."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        alerts.loc[alerts["object_id"].notna(), list(NEEDED)].to_parquet(self.folder / f"{self._parts:06d}.parquet", index=False)
+        self._parts += 1
+
+    def read(self, wanted: Sequence[Wanted]) -> Iterator[list[Told]]:
+        """What some alerts of each object told, as History.earlier chooses them."""
+        import pyarrow.dataset as ds
+
+        frame = ds.dataset(self.folder).to_table(filter=ds.field("object_id").isin([one[0] for one in wanted])).to_pandas() if wanted else pd.DataFrame()
+        of = dict(list(frame.groupby("object_id"))) if len(frame) else {}
+        for name, before, first in wanted:
+            yield list(_reaching(of[name], before, first, self.settings.science.history_alerts)) if name in of else []
+
+
+def _reaching(alerts: pd.DataFrame, before: float, first: float, most: int) -> Iterator[Told]:
+    """The newest alert before a time, then the newest of those that reach further back, until the first detection, at most so many."""
+    reach = before
+    for row in alerts.sort_values("mjd", ascending=False, kind="stable").to_dict("records"):
+        if not most or reach <= first + SAME_DAYS:
+            return
+        if row["mjd"] < reach:
+            yield row["mjd"], {name: row[f"lightcurve.{name}"] for name in FIELDS}
+            reach, most = min([row["mjd"] - 1e-6, *row["lightcurve.mjd"]]), most - 1
 
 
 def _history(settings: Settings) -> History:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import islice, pairwise
@@ -16,10 +17,12 @@ from numpy.typing import NDArray
 
 from fink_broker import __version__, sky
 from fink_broker.alert import AGAIN, Decoder
+from fink_broker.earlier import Replayed
 from fink_broker.errors import ConfigError
 from fink_broker.filters import load_filters, route, topic_name, understood
 from fink_broker.jobs import sources, steps
 from fink_broker.jobs.session import session
+from fink_broker.past import NEEDED
 from fink_broker.schema import SchemaLibrary
 from fink_broker.science import Registry
 from fink_broker.settings import Settings
@@ -84,6 +87,7 @@ class Plan:
     number: int = 2000  # injected alerts, each label alike
     night: int = 2000  # alerts of the night itself
     seed: int = 1
+    nights: int = 1  # over which injected and simulated alerts lie: what those of earlier nights told is the history of later ones
     modules: tuple[str, ...] = ()  # none: those that are enabled
     filters: tuple[str, ...] = ()  # none: all
     alerts: tuple[str, ...] = ()  # files of a real night; none: simulated, as the sky is
@@ -93,11 +97,14 @@ def measure(settings: Settings, plan: Plan, say: Callable[[str], None] = lambda 
     """The table (a row a question and bin), the alerts with truth and answers, and what they were made with."""
     if plan.number < 1 or plan.night < 0:
         raise ConfigError(f"{plan.number} injected alerts into {plan.night}; expected 1 or more, and 0 or more")
-    run = _Run(settings, plan)
-    found, packets = [], _packets(settings, plan)
-    while part := list(islice(packets, AT_ONCE)):
-        found.append(run.answers(part))
-        say(f"{sum(map(len, found)):,} alerts")
+    if plan.nights < 1:
+        raise ConfigError(f"{plan.nights} nights; expected 1 or more")
+    with tempfile.TemporaryDirectory(prefix="fink-efficiency-") as folder:
+        run = _Run(settings, plan, Path(folder))
+        found, packets = [], _packets(settings, plan)
+        while part := list(islice(packets, AT_ONCE)):
+            found.append(run.answers(part))
+            say(f"{sum(map(len, found)):,} alerts")
     alerts = pd.concat(found, ignore_index=True)
     about = {"broker": __version__, **asdict(plan), "start_mjd": START_MJD, "alerts_used": len(alerts), "models": sorted(set(alerts["models"].dropna())),
              "provenance": run.chain.provenance, "filters_used": {rule.name: rule.version for rule in run.rules},
@@ -108,9 +115,9 @@ def measure(settings: Settings, plan: Plan, say: Callable[[str], None] = lambda 
 def _packets(settings: Settings, plan: Plan) -> Iterator[tuple[bytes, dict[str, Any]]]:
     """Packets in time order with their truth: those injected among those of the night."""
     about = load_survey(settings.schemas_path, plan.survey)
-    made = [(Campaign(plan.survey, plan.number, plan.seed, nights=1, mix="even", schemas=settings.schemas_path), "injected")]
+    made = [(Campaign(plan.survey, plan.number, plan.seed, nights=plan.nights, mix="even", schemas=settings.schemas_path), "injected")]
     if plan.night and not plan.alerts:
-        made.append((Campaign(plan.survey, plan.night, plan.seed + 5_000_000, nights=1, mix="natural", schemas=settings.schemas_path), "night"))
+        made.append((Campaign(plan.survey, plan.night, plan.seed + 5_000_000, nights=plan.nights, mix="natural", schemas=settings.schemas_path), "night"))
     found = [(one.mjd, encode(about, one.packet), one.truth | {"source": source}) for campaign, source in made for one in campaign.alerts()]
     if plan.alerts:
         real = read_alerts([Path(name) for name in plan.alerts], settings.schemas_path, lambda text: None, [plan.survey])
@@ -123,7 +130,8 @@ def _packets(settings: Settings, plan: Plan) -> Iterator[tuple[bytes, dict[str, 
 class _Run:
     """Decoder, modules, filters and questions, ready for batches."""
 
-    def __init__(self, settings: Settings, plan: Plan) -> None:
+    def __init__(self, settings: Settings, plan: Plan, folder: Path) -> None:
+        """`folder`: for what earlier alerts told, where modules ask for it."""
         if unknown := set(plan.modules) - set(MODULES):
             raise ConfigError(f"of module '{min(unknown)}' no class can be asked; there are {', '.join(sorted(MODULES))}")
         names = [*settings.science.modules, *(name for module in plan.modules for name in _with_others(settings, module))]
@@ -132,6 +140,9 @@ class _Run:
         self.spark = session(settings, "efficiency")
         self.decoder = Decoder(self.survey, SchemaLibrary.load(settings.schemas_path, plan.survey))
         self.chain = steps.science_chain(settings, plan.survey)
+        self.earlier = None
+        if self.chain.history and settings.science.history_alerts:
+            self.chain.earlier = self.earlier = Replayed(settings, plan.survey, self.survey.longitude_deg, folder)
         rules = load_filters(settings.filters_path, plan.survey)
         if unknown := set(plan.filters) - {rule.name for rule in rules}:
             raise ConfigError(f"no filter named '{min(unknown)}' for {plan.survey}; known: {', '.join(rule.name for rule in rules)}")
@@ -158,6 +169,9 @@ class _Run:
         doubtful = first.where(f"reason = '{AGAIN}'")
         if located := (self.decoder.decode_again(doubtful) if doubtful.count() else None):
             parts.append(located[0])
+        if self.earlier:  # before they are enriched, as a job's alerts of the night before are in HBase
+            for part in parts:
+                self.earlier.add(part.where("reason is null and public").selectExpr(*(f"{name} `{name}`" for name in NEEDED)).toPandas())
         asked = [f"coalesce(({one.sql}), false) q{place}" for place, one in enumerate(self.questions)]
         asked += [f"coalesce(({one.asked}), false) a{place}" for place, one in enumerate(self.questions)]
         columns = ["origin.offset", "alert_id", "object_id", "ra", "dec", "mjd", "first_mjd", "mag", "band", "reason", *asked]

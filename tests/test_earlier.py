@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from fink_broker import hbase, past, sky
-from fink_broker.earlier import Earlier
+from fink_broker.earlier import Earlier, Replayed
 from fink_broker.science import Chain, Registry
 from fink_broker.settings import Settings, load
 from tests.memory_hbase import Memory
@@ -65,6 +65,33 @@ def test_only_earlier_nights_count_whatever_is_stored_or_in_the_batch(
     few = load(options={"hbase": {"host": "memory", "prefix": f"fink_{tmp_path.name}"}, "science": {"history_alerts": 1}})
     chain.earlier = Earlier(few, "ztf", LONGITUDE)
     assert run(now) == [(60005.3, 6)]
+
+
+def test_a_replay_finds_what_the_jobs_find_in_hbase(memory: Memory, settings: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(Memory, "table", lambda self, name: _table(self, name))
+    rng = np.random.default_rng(9)
+    print("seed 9")
+    for most in (1, 3, 12):
+        for rows in memory.stored.values():
+            rows.clear()
+        few = load(options={"hbase": {"host": "memory", "prefix": f"fink_{tmp_path.name}"}, "science": {"history_alerts": most}})
+        replayed, alerts = Replayed(few, "ztf", LONGITUDE, tmp_path / f"seen{most}"), []
+        for number in range(40):
+            one = stored(number, f"ZTF23aaaaaa{'abc'[rng.integers(3)]}", mjd=round(60000.3 + float(rng.uniform(0, 60)), 5))
+            told = curve(one, days=int(rng.integers(1, 12)))
+            memory.file(one, told)
+            alerts.append({**one, "night": int(sky.night(one["mjd"], LONGITUDE)[0]), **{f"lightcurve.{name}": told[name] for name in past.FIELDS}})
+        frame = pd.DataFrame(alerts)
+        frame["first_mjd"] = rng.choice([np.nan, 59000.0, 60010.0], len(frame))
+        replayed.add(frame.iloc[:25])
+        replayed.add(frame.iloc[25:])
+        jobs = Earlier(few, "ztf", LONGITUDE)
+        assert np.array_equal(jobs.before(frame), replayed.before(frame))
+        both = [past.with_past(frame, one.points(frame), before=one.before(frame)) for one in (jobs, replayed)]
+        assert max(map(len, both[0]["history.mjd"])) > 14  # a light curve has 12 points at most
+        for name in past.HISTORY:
+            for expected, found in zip(*(one[name] for one in both), strict=True):
+                np.testing.assert_array_equal(expected, found)
 
 
 def _table(memory: Memory, name: str) -> Any:

@@ -19,6 +19,7 @@ from fink_broker.settings import Settings, load
 from fink_broker.skysim.kind import LABELS
 from fink_broker.skysim.population import KINDS
 from fink_broker.web.app import create_app
+from tests.times_module import MODULE
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -110,6 +111,29 @@ def test_written_plotted_and_shown(found: tuple[Settings, pd.DataFrame, pd.DataF
     assert told["seed"] == 3
 
 
+def test_alerts_of_earlier_nights_are_the_history_of_later_ones(tmp_path: Path, spark: SparkSession) -> None:
+    assert spark
+    for folder in ("modules", "filters"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "modules" / "times.py").write_text(MODULE)
+    about = 'summary = "Knows more than its own points"\ncontact = "tests"\nwhere = "times.first < array_min(lightcurve.mjd) - 1"\nmax_rate = 1\n'
+    (tmp_path / "filters" / "longer.toml").write_text(about + 'aims = ["periodic variable"]\n')
+
+    def chosen(most: int, nights: int) -> pd.DataFrame:
+        science = {"modules": ["times"], "path": str(tmp_path / "modules"), "history_alerts": most}
+        options = {"broker": {"home": str(tmp_path)}, "science": science, "filters": {"path": str(tmp_path / "filters")}}
+        _, found, about = measure(load(options=options), Plan(number=60, night=0, seed=5, nights=nights))
+        assert about["nights"] == nights
+        assert found["reason"].isna().all()
+        return found.assign(again=found["object_id"].duplicated())
+
+    found = chosen(12, 70)
+    assert found["mjd"].max() - found["mjd"].min() > 40
+    assert found["q0"].any()
+    assert found.loc[found["q0"], "again"].all()  # only what was seen on a night before
+    assert not chosen(0, 70)["q0"].any()
+
+
 def test_what_is_not_there_is_told(tmp_path: Path, spark: SparkSession) -> None:
     assert spark
     settings = load(options={"broker": {"home": str(tmp_path)}})
@@ -117,6 +141,8 @@ def test_what_is_not_there_is_told(tmp_path: Path, spark: SparkSession) -> None:
         measure(settings, Plan(number=1, night=0, modules=("features",)))
     with pytest.raises(ConfigError, match="no filter named 'none' for ztf; known: asteroid_candidates"):
         measure(settings, Plan(number=1, night=0, filters=("none",)))
+    with pytest.raises(ConfigError, match="0 nights; expected 1 or more"):
+        measure(settings, Plan(nights=0))
     with pytest.raises(ConfigError, match="0 injected alerts"):
         measure(settings, Plan(number=0))
     if not app.registered_commands:

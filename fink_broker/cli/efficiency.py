@@ -21,6 +21,7 @@ def efficiency(
     seed: Annotated[int, typer.Option(help="the same seed gives the same table")] = 1,
     number: Annotated[int, typer.Option(help="simulated alerts that are injected, each label alike")] = 2000,
     night: Annotated[int, typer.Option(help="alerts of the night that they are put into, as common as in the sky")] = 2000,
+    nights: Annotated[int, typer.Option(help="over which these lie; what alerts of earlier nights told is the history of later ones")] = 1,
     alerts: Annotated[list[Path] | None, typer.Option(help="files of a real night instead; may be repeated")] = None,
     out: Annotated[Path | None, typer.Option(help="folder of tables and plots (default: HOME/efficiency/SURVEY, which the page shows)")] = None,
     no_plots: Annotated[bool, typer.Option("--no-plots", help="only the tables")] = False,
@@ -30,7 +31,7 @@ def efficiency(
     from fink_broker.efficiency_plot import plots
 
     settings = settings_from(context)
-    plan = efficiencies.Plan(survey, number, night, seed, tuple(module or ()), tuple(filter_name or ()), tuple(map(str, alerts or ())))
+    plan = efficiencies.Plan(survey, number, night, seed, nights, tuple(module or ()), tuple(filter_name or ()), tuple(map(str, alerts or ())))
     found, rows, about = efficiencies.measure(settings, plan, lambda text: typer.echo(text, err=True))
     folder = out or efficiencies.folder_of(settings, survey)
     efficiencies.write(folder, found, rows, about)
