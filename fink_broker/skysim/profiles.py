@@ -22,10 +22,15 @@ def moffat(x: Image, y: Image, fwhm: float, stretch: tuple[float, float] = (0.0,
 
     `stretch` makes it narrower along the rows and wider along the columns, or along the diagonals.
     """
+    return moffat_many(x[None, :], y[:, None], fwhm, stretch, flux)
+
+
+def moffat_many(x: Image, y: Image, fwhm: float, stretch: tuple[float, float] = (0.0, 0.0), flux: float = 1.0) -> Image:
+    """The same of places along rows and columns that are spread over the axes of any array."""
     alpha2 = (fwhm / 2) ** 2 / (2 ** (1 / INDEX) - 1)
-    inner: Image = (1 + x * x * ((1 + stretch[0]) / alpha2))[None, :] + (y * y * ((1 - stretch[0]) / alpha2))[:, None]
+    inner: Image = (1 + x * x * ((1 + stretch[0]) / alpha2)) + (y * y * ((1 - stretch[0]) / alpha2))
     if stretch[1]:
-        inner += (x * (2 * stretch[1] / alpha2))[None, :] * y[:, None]
+        inner += (x * (2 * stretch[1] / alpha2)) * y
     height = np.float32(flux * (INDEX - 1) / (math.pi * alpha2))
     found: Image = height / (inner * inner * np.sqrt(inner))
     return found
