@@ -21,6 +21,8 @@ from fink_broker.skysim.cosmos import Floats
 
 MISSING = -900.0  # or less: a survey's own way to say "none"
 ABSENT = -99.0  # the same to the forest, which takes no nulls; far from all numbers here
+BRIGHT = 5.0  # times the noise
+LARGEST = 1e30  # damaged cutouts hold numbers that a forest refuses
 ROUNDED = 3  # digits; a simulation must not be known by its digits
 
 
@@ -101,7 +103,7 @@ def _image(value: bytes) -> Floats:
 
 
 def _stamp(name: str, image: Floats) -> dict[str, float]:
-    """Level, noise, and what stands out in the middle and anywhere."""
+    """Level, noise, what stands out in the middle and anywhere, upwards and downwards, how wide it is, and the share without data."""
     good = image[np.isfinite(image)]
     if not len(good):
         return {}
@@ -113,7 +115,16 @@ def _stamp(name: str, image: Floats) -> dict[str, float]:
     with np.errstate(invalid="ignore", divide="ignore"):
         alike = float(np.nanmean(corner[:, 1:] * corner[:, :-1]) / np.nanmean(corner**2)) if np.isfinite(corner).any() else np.nan
     return {f"{name}_noise": noise, f"{name}_peak": float(np.abs(inner - level).max()) / noise if len(inner) else np.nan,
-            f"{name}_most": float(np.abs(good - level).max()) / noise, f"{name}_level": level, f"{name}_neighbours_alike": alike}  # fmt: skip
+            f"{name}_most": float(np.abs(good - level).max()) / noise, f"{name}_level": level, f"{name}_neighbours_alike": alike,
+            f"{name}_lowest": float((inner - level).min()) / noise if len(inner) else np.nan, f"{name}_blank": 1 - len(good) / image.size,
+            f"{name}_width": _width((middle - level) / noise), f"{name}_bright": float((np.abs(good - level) > BRIGHT * noise).mean())}  # fmt: skip
+
+
+def _width(middle: Floats) -> float:
+    """Full width at half of the peak [pixels] of what stands out, from the pixels above the half; nan where nothing does."""
+    filled = np.nan_to_num(middle)
+    peak = filled[2:5, 2:5].max()
+    return float(2 * np.sqrt((filled > peak / 2).sum() / np.pi)) if peak > 3 * BRIGHT else np.nan
 
 
 def real(paths: Iterable[Path], survey: str) -> Iterator[dict[str, Any]]:
@@ -150,7 +161,7 @@ def tell_apart(simulated: pd.DataFrame, true: pd.DataFrame, seed: int = 1) -> tu
     both = pd.concat([simulated.sample(number, random_state=seed), true.sample(number, random_state=seed)])[simulated.columns.intersection(true.columns)]
     labels = np.repeat([1, 0], number)
     model = RandomForestClassifier(300, min_samples_leaf=3, random_state=seed, n_jobs=1)
-    filled = both.fillna(ABSENT).to_numpy()
+    filled = both.fillna(ABSENT).clip(-LARGEST, LARGEST).to_numpy()
     score = cross_val_score(model, filled, labels, cv=StratifiedKFold(5, shuffle=True, random_state=seed), scoring="roc_auc").mean()
     return float(score), pd.Series(model.fit(filled, labels).feature_importances_, both.columns).sort_values(ascending=False)
 
@@ -185,6 +196,7 @@ def main() -> None:
     asked.add_argument("--seed", type=int, default=1)
     asked.add_argument("--cut", default="", help="pandas query that both must pass, such as 'rb > 0.55'")
     asked.add_argument("--drop", default="", help="features that are left out, separated by commas")
+    asked.add_argument("--only", default="", help="only features whose names begin so, separated by commas, such as 'science,template,difference'")
     asked.add_argument("--deep", type=float, default=0.05, help="share of things in LSST's deep fields")
     asked.add_argument("--plot", type=Path)
     given = asked.parse_args()
@@ -194,6 +206,7 @@ def main() -> None:
     if given.cut:
         true, simulated = true.query(given.cut), simulated.query(given.cut)
     left = [name for name in true.columns if name in simulated.columns and name not in given.drop.split(",") and true[name].notna().mean() > 0.02]
+    left = [name for name in left if name.startswith(tuple(given.only.split(",")))]
     true, simulated = true[left], simulated[left]
     score, telling = tell_apart(simulated, true, given.seed)
     print(compare(simulated, true).to_string(float_format="{:.3g}".format))  # noqa: T201

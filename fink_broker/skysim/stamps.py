@@ -1,14 +1,15 @@
-"""Cutouts of the simulated sky: point-spread function, host galaxy, neighbours, trails and artefacts, with noise of sky and light."""
+"""Cutouts of the simulated sky: point-spread functions, host galaxy, neighbours, trails, bad pixels, what a subtraction leaves, and noise."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.typing import NDArray
 
-from fink_broker.skysim.cosmos import Floats
+from fink_broker.skysim.blemishes import ON_STARS, blemish
 from fink_broker.skysim.observatory import Observatory, nanojansky
+from fink_broker.skysim.profiles import grid, moffat, moffat_many, psf, window
 from fink_broker.testing.stamps import Image, fits
 
 SIZE_ZTF = 63  # [pixels]
@@ -16,126 +17,187 @@ SIZES_LSST = (31, 31, 33, 35, 35, 37, 41, 51)
 ZERO_POINT_ZTF = 26.2  # [mag] of one count
 GAIN_ZTF = 6.2  # [electrons a count]
 PSF_LSST = 41
+FAINT, SMALL = 3e4, 2.0  # [nJy], [pixels]: sources below both are drawn together, which is ten times as fast
+SPIKED = 2e7  # [nJy] stars above this have spikes along the rows, as ZTF's have
+
+
+@dataclass(frozen=True)
+class Source:
+    """A steady source beside or under a thing."""
+
+    x: float  # [pixels] from the thing
+    y: float
+    flux: float  # [nJy]
+    radius: float = 0.0  # half-light [pixels]; 0: a star
+    flatness: float = 1.0  # axis ratio of a galaxy
+    angle: float = 0.0
 
 
 @dataclass(frozen=True)
 class Scene:
-    """What lies around a thing, in pixels from the middle: steady sources (x, y, flux [nJy], half-light radius [pixels], 0 for a star), and oddities."""
+    """What lies around a thing: steady sources, where in its pixel the thing is, and oddities."""
 
     size: int
-    sources: tuple[tuple[float, float, float, float], ...] = ()
-    artefact: str = ""  # dipole, cosmic, column, hot, or none
+    sources: tuple[Source, ...] = ()
+    artefact: str = ""  # see blemishes
     trail_pixels: float = 0.0
     trail_angle: float = 0.0
-    edge: int = 0  # rows beyond the chip
+    x: float = 0.0  # of the thing from the middle of the image [pixels]
+    y: float = 0.0
+    template_fwhm: float = 0.0  # [pixels]; 0: as the exposure's
+    stretch: tuple[float, float] = (0.0, 0.0)  # elongation of the PSF, along the axes and between them
+    blank: tuple[tuple[int, int, int, int], ...] = ()  # first and last row, first and last column without data
     images: dict[tuple[int, int], Image] = field(default_factory=dict, compare=False)  # steady image by band and seeing
 
 
-def psf(size: int, fwhm: float, x: float = 0.0, y: float = 0.0) -> Image:
-    """A Moffat profile of index 4 and unit light (Trujillo et al. 2001, MNRAS 328, 977)."""
-    axis: Floats = np.arange(size, dtype=float) - (size - 1) / 2
-    return _moffat(axis - x, axis - y, fwhm)
-
-
-def _moffat(x: Floats, y: Floats, fwhm: float) -> Image:
-    alpha2 = (fwhm / 2) ** 2 / (2 ** (1 / 4.0) - 1)
-    inner = 1 + (x[None, :] ** 2 + y[:, None] ** 2) / alpha2
-    inner *= inner
-    found: Image = (3 / (np.pi * alpha2) / (inner * inner)).astype(np.float32)
+def _steady(scene: Scene, band: int, fwhm: float) -> Image:
+    """The steady image under some seeing [nJy], made once."""
+    key = (band, round(fwhm * 3))
+    found = scene.images.get(key)
+    if found is None:
+        found = scene.images[key] = _drawn(scene, round(fwhm * 3) / 3)
     return found
 
 
-def _steady(scene: Scene, fwhm: float) -> Image:
-    image = np.zeros((scene.size, scene.size), np.float32)
-    axis: Floats = np.arange(scene.size, dtype=float) - (scene.size - 1) / 2
-    for x, y, flux, radius in scene.sources:
-        if radius <= 0:
-            reach = int(fwhm * (4 if flux < 3e5 else 10)) + 2  # faint stars have no wings to be seen
-            rows, columns = _window(axis, y, reach), _window(axis, x, reach)
-            image[rows, columns] += np.float32(flux) * _moffat(axis[columns] - x, axis[rows] - y, fwhm)
+def _drawn(scene: Scene, fwhm: float) -> Image:
+    half = scene.size / 2
+    small = [one for one in scene.sources if one.flux < FAINT and one.radius < SMALL and abs(one.x) < half and abs(one.y) < half]
+    image = _many(scene, small, fwhm) if small else np.zeros((scene.size, scene.size), np.float32)
+    axis = grid(scene.size)
+    for one in scene.sources:
+        if one.flux < FAINT and one.radius < SMALL:
+            continue
+        x, y = one.x + scene.x, one.y + scene.y
+        if one.radius <= 0:
+            reach = int(fwhm * (4 if one.flux < 10 * FAINT else 10)) + 2  # faint stars have no wings to be seen
+            rows, columns = window(axis, y, reach), window(axis, x, reach)
+            image[rows, columns] += moffat(axis[columns] - x, axis[rows] - y, fwhm, scene.stretch, one.flux)
+            if one.flux > SPIKED:
+                row = round(y + (scene.size - 1) / 2)
+                if 0 < row < scene.size - 1:
+                    spike = one.flux * 1.5e-4 / fwhm**2 * np.exp(-np.abs(axis - x) / 9)
+                    image[row - 1 : row + 2] += spike * np.array([[0.5], [1], [0.5]], np.float32)
         else:  # an exponential disc, blurred by making its core as wide as the seeing
-            scale = radius / 1.68
+            scale = one.radius / 1.68
             reach = int(scale * 7 + 2 * fwhm) + 2
-            rows, columns = _window(axis, y, reach), _window(axis, x, reach)
-            r = np.sqrt((axis[None, columns] - x) ** 2 + (axis[rows, None] - y) ** 2 + (0.4 * fwhm) ** 2)
-            whole = 2 * np.pi * scale * (scale + 0.4 * fwhm) * np.exp(-0.4 * fwhm / scale)  # its integral over the plane
-            image[rows, columns] += (flux / whole * np.exp(-r / scale)).astype(np.float32)
+            rows, columns = window(axis, y, reach), window(axis, x, reach)
+            u, v = axis[None, columns] - x, axis[rows, None] - y
+            cos, sin = math.cos(one.angle), math.sin(one.angle)
+            core2 = (0.4 * fwhm) ** 2
+            flat2 = (one.flatness**2 * scale**2 + core2) / (scale**2 + core2)  # seeing makes it rounder
+            along, across = u * cos + v * sin, v * cos - u * sin
+            r = np.sqrt(along * along + across * across / flat2 + core2)
+            whole = 2 * math.pi * math.sqrt(flat2) * scale * (scale + 0.4 * fwhm) * math.exp(-0.4 * fwhm / scale)  # its integral over the plane
+            image[rows, columns] += one.flux / whole * np.exp(-r / scale)
     return image
 
 
-def _window(axis: Floats, middle: float, reach: int) -> slice:
-    """Pixels at most so far from a place."""
-    first = int(np.floor(middle - axis[0])) - reach
-    return slice(min(max(first, 0), len(axis)), max(min(first + 2 * reach + 2, len(axis)), 0))
+def _many(scene: Scene, some: list[Source], fwhm: float) -> Image:
+    """An image of small faint sources, all at once, as `_drawn` would draw each."""
+    x, y, flux, radius, flatness, angle = np.array([(one.x, one.y, one.flux, one.radius, one.flatness, one.angle) for one in some], np.float32).T
+    reach = int(fwhm * 2.5) + 2
+    x, y = x + np.float32(scene.x + (scene.size - 1) / 2), y + np.float32(scene.y + (scene.size - 1) / 2)
+    column, row = np.rint(x).astype(int), np.rint(y).astype(int)
+    axis = np.arange(-reach, reach + 1, dtype=np.float32)
+    u, v = (axis - (x - column)[:, None])[:, None, :], (axis - (y - row)[:, None])[:, :, None]
+    star = radius <= 0
+    drawn = np.empty((len(some), len(axis), len(axis)), np.float32)
+    drawn[star] = moffat_many(u[star], v[star], fwhm, scene.stretch) * flux[star, None, None]
+    if not star.all():
+        galaxy = ~star
+        u, v, scale = u[galaxy], v[galaxy], (radius[galaxy] / 1.68)[:, None, None]
+        cos, sin = np.cos(angle[galaxy])[:, None, None], np.sin(angle[galaxy])[:, None, None]
+        core2 = np.float32((0.4 * fwhm) ** 2)
+        flat2 = (flatness[galaxy, None, None] ** 2 * scale**2 + core2) / (scale**2 + core2)
+        along, across = u * cos + v * sin, v * cos - u * sin
+        whole = np.float32(2 * math.pi) * np.sqrt(flat2) * scale * (scale + np.float32(0.4 * fwhm)) * np.exp(np.float32(-0.4 * fwhm) / scale)
+        drawn[galaxy] = flux[galaxy, None, None] / whole * np.exp(-np.sqrt(along * along + across * across / flat2 + core2) / scale)
+    image = np.zeros((scene.size + 2 * reach + 2, scene.size + 2 * reach + 2), np.float32)  # with a margin, so that none is cut
+    for part, r, c in zip(drawn, (row + 1).tolist(), (column + 1).tolist(), strict=True):
+        image[r : r + len(axis), c : c + len(axis)] += part
+    return image[reach + 1 : reach + 1 + scene.size, reach + 1 : reach + 1 + scene.size]
 
 
 def _change(scene: Scene, flux: float, fwhm: float, rng: np.random.Generator) -> Image:
-    """The difference image of the thing itself, without noise [nJy]."""
+    """What the thing itself adds to the exposure, without noise [nJy]."""
     size = scene.size
     if scene.trail_pixels > fwhm:
         steps = int(np.ceil(scene.trail_pixels)) * 2 + 1
         along = np.linspace(-0.5, 0.5, steps) * scene.trail_pixels
-        parts = [psf(size, fwhm, a * np.cos(scene.trail_angle), a * np.sin(scene.trail_angle)) for a in along]
+        cos, sin = np.cos(scene.trail_angle), np.sin(scene.trail_angle)
+        parts = [psf(size, fwhm, scene.x + a * cos, scene.y + a * sin, scene.stretch) for a in along]
         drawn: Image = np.stack(parts).sum(axis=0) * np.float32(flux / steps)
         return drawn
-    x, y = rng.normal(0, 0.3, 2)
-    if scene.artefact == "dipole":  # the template stands a little beside the star
-        side = rng.normal(0, 0.5, 2)
-        return (psf(size, fwhm, x + side[0], y + side[1]) - 0.8 * psf(size, fwhm * 1.05, x - side[0], y - side[1])) * np.float32(flux * 3)
-    if scene.artefact in ("cosmic", "column", "hot"):
-        image = np.zeros((size, size), np.float32)
-        middle, angle = size // 2, scene.trail_angle
-        if scene.artefact == "column":
-            image[:, middle : middle + 1 + int(scene.trail_angle > 1)] = flux / 12
-        elif scene.artefact == "hot":
-            image[middle, middle] = flux * 0.8
-        else:
-            for step in range(int(rng.integers(2, 9))):
-                row, column = middle + round(step * np.sin(angle)), middle + round(step * np.cos(angle))
-                image[min(row, size - 1), min(column, size - 1)] = flux * rng.uniform(0.1, 0.4)
-        return image
-    return psf(size, fwhm, x, y) * np.float32(flux)
+    if scene.artefact in ON_STARS:
+        return np.zeros((size, size), np.float32)  # a fault of the subtraction alone
+    if scene.artefact:
+        return blemish(scene.artefact, size, flux, fwhm, scene.x, scene.y, scene.trail_angle, rng)
+    x, y = rng.normal(0, 0.1, 2)
+    return psf(size, fwhm, scene.x + x, scene.y + y, scene.stretch) * np.float32(flux)
+
+
+def _left(steady: Image, noise: Image, rng: np.random.Generator) -> Image:
+    """What a subtraction leaves of steady light, going with it: it is never quite in the same place, nor of the same width, nor smooth."""
+    east, north, wide = (rng.normal(0, 0.03, 3) * np.exp(rng.normal(0, 0.5))).tolist()
+    flat, rough = float(rng.normal(0, 0.005)), float(0.01 * np.exp(rng.normal(0, 0.8)))
+    left: Image = steady * (flat + rough * noise)
+    right, before, above, below = steady[1:-1, 2:], steady[1:-1, :-2], steady[2:, 1:-1], steady[:-2, 1:-1]
+    left[1:-1, 1:-1] += (
+        (east + wide / 2) * right + (wide / 2 - east) * before + (north + wide / 2) * above + (wide / 2 - north) * below - 2 * wide * steady[1:-1, 1:-1]
+    )
+    return left
 
 
 def stamps(
-    scene: Scene, site: Observatory, band: int, flux: float, depth: float, seeing_arcsec: float, template_seeing: float, rng: np.random.Generator
+    scene: Scene, site: Observatory, band: int, flux: float, depth: float, seeing_arcsec: float, rng: np.random.Generator
 ) -> tuple[list[Image], list[Image], Image]:
-    """Science, template and difference of one detection, their variances, and the PSF; counts for ZTF, nJy for LSST."""
+    """Science, template and difference of one detection, their variances, and the PSF; counts for ZTF, nJy for LSST.
+
+    ZTF sends template less science where a detection is negative, so that what was detected stands out in all of its difference images; LSST does not.
+    """
     ztf = site.name == "ztf"
-    fwhm = max((1.25 if ztf else 1.0) * seeing_arcsec / site.pixel_arcsec, 1.2)  # ZTF's is that of the difference, smoothed once more
-    key = (band, round(fwhm * 3))
-    steady = scene.images.get(key)
-    if steady is None:
-        steady = scene.images[key] = _steady(scene, round(fwhm * 3) / 3)
+    fwhm = seeing_arcsec / site.pixel_arcsec
+    fwhm = max(1.15 * fwhm * float(np.exp(rng.normal(0, 0.22))), 1.3) if ztf else max(fwhm, 1.2)
+    steady = _steady(scene, band, fwhm)
+    sharper = _steady(scene, band, scene.template_fwhm or fwhm)
     change = _change(scene, flux, fwhm, rng)
     unit = float(nanojansky(ZERO_POINT_ZTF)) if ztf else 1.0  # [nJy] of one unit of the image
     effective = 2.27 * fwhm**2  # pixels that share the noise of a point source
     dark = float(nanojansky(depth)) / 5 / unit / np.sqrt(effective) / (2.45 if ztf else 1.25)
     per_unit = 1 / GAIN_ZTF if ztf else float(nanojansky(site.zero_electrons[band]))
     sky = dark**2 * GAIN_ZTF * float(rng.uniform(0.35, 0.9)) if ztf else 0.0
-    template = steady / np.float32(unit)
-    variance = np.float32(dark**2) + np.maximum(template + change / np.float32(unit), 0) * np.float32(per_unit)
+    clear = np.float32(rng.uniform(0.02, 0.3) if scene.artefact == "faded" else 1.0)
+    shown, template, change = steady * (clear / np.float32(unit)), sharper / np.float32(unit), change / np.float32(unit)
+    variance = np.float32(dark**2) + np.maximum(shown + change, 0) * np.float32(per_unit)
     template_variance = np.float32((dark * 0.2 * np.exp(rng.normal(0, 0.35))) ** 2) + np.maximum(template, 0) * np.float32(per_unit * 0.04)
     size = scene.size
     noise = rng.standard_normal((3, size, size), dtype=np.float32)
     # neighbouring pixels of a co-added template share noise; those of one exposure do not
-    coarse = noise[1] + np.float32(0.28) * (np.roll(noise[1], 1, axis=0) + np.roll(noise[1], 1, axis=1))
-    template_noise = coarse * np.float32(0.93) * np.sqrt(template_variance)
-    # residuals of a subtraction go with the light that was subtracted: its PSF is never quite the other's
-    rough = np.float32(rng.normal(0, 0.012)) * template * (noise[2] * np.float32(0.6) + np.float32(0.4))
-    difference = (
-        change / np.float32(unit) + noise[0] * np.sqrt(variance) + rough + np.float32(rng.normal(0, 0.15) * dark * 0.1) - template_noise * np.float32(0.3)
-    )
+    coarse = noise[1] * np.float32(0.93)
+    coarse[1:] += np.float32(0.26) * noise[1, :-1]
+    coarse[:, 1:] += np.float32(0.26) * noise[1, :, :-1]
+    template_noise = coarse * np.sqrt(template_variance)
+    own_noise = noise[0] * np.sqrt(variance)
+    left = _left(shown, noise[2], rng)
+    if scene.artefact in ON_STARS:
+        left += blemish(scene.artefact, size, flux / unit, fwhm, scene.x, scene.y, scene.trail_angle, rng)
+    slope = rng.normal(0, 0.06, 2) * dark / size
+    axis = grid(size)
+    ground: Image = (float(slope[0]) * axis)[:, None] + (float(slope[1]) * axis)[None, :]
+    added = change + own_noise
+    difference = added + left - template_noise * np.float32(0.3) + np.float32(rng.normal(0, 0.15) * dark * 0.1)
     if not ztf:  # the background is taken off, though not wholly
         difference += np.float32(rng.normal(0.17, 0.12) * dark)
         sky = 0.35 * dark
-    reference = template + template_noise + np.float32(sky if ztf else 0.1 * dark)
-    science = template + np.float32(sky) + difference + template_noise * np.float32(0.3)
+    elif flux < 0:
+        difference = -difference
+    reference = template + template_noise + ground + np.float32(sky if ztf else 0.1 * dark)
+    science = shown + added + ground + np.float32(sky)
     images = [science, reference, difference]
-    if scene.edge:
+    for first, last, begin, end in scene.blank:
         for image in images:
-            image[-scene.edge :] = np.nan
-    return images, [variance, template_variance, variance + template_variance], psf(PSF_LSST, fwhm)
+            image[first:last, begin:end] = np.nan
+    return images, [variance, template_variance, variance + template_variance], images[2] if ztf else psf(PSF_LSST, fwhm)  # ZTF sends none
 
 
 def as_fits(images: list[Image], variances: list[Image], point: Image, site: Observatory) -> tuple[bytes, bytes, bytes]:
@@ -154,7 +216,7 @@ def _gzip(value: bytes) -> bytes:
     return bytes(cramjam.gzip.compress(value, 1))
 
 
-def neighbours(rng: np.random.Generator, size: int, pixel_arcsec: float, density: float) -> list[tuple[float, float, float, float]]:
+def neighbours(rng: np.random.Generator, size: int, pixel_arcsec: float, density: float) -> list[Source]:
     """Unrelated stars and galaxies in a cutout; `density` of catalogued sources an arcsec^2."""
     number = min(int(rng.poisson(density * 0.9 * (size * pixel_arcsec) ** 2)), 60)
     half = size / 2
@@ -164,7 +226,8 @@ def neighbours(rng: np.random.Generator, size: int, pixel_arcsec: float, density
     x, y, mag, number = x[seen], y[seen], mag[seen], int(seen.sum())
     flux = nanojansky(mag)
     radius = np.where(rng.random(number) < 0.5, 0.0, rng.uniform(0.5, 1.5, number) / pixel_arcsec)
-    return [(float(a), float(b), float(c), float(d)) for a, b, c, d in zip(x, y, flux, radius, strict=True)]
+    flatness, angle = rng.uniform(0.3, 1, number), rng.uniform(0, np.pi, number)
+    return [Source(*(float(value) for value in one)) for one in zip(x, y, flux, radius, flatness, angle, strict=True)]
 
 
-__all__ = ["Floats", "NDArray", "Scene", "as_fits", "neighbours", "psf", "stamps"]
+__all__ = ["Scene", "Source", "as_fits", "neighbours", "psf", "stamps"]

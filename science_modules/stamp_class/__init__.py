@@ -16,11 +16,12 @@ class StampClass(ScienceModule):
     """Probabilities of five classes from science, template and difference cutout, and the likeliest; null where a cutout is missing.
 
     A convolutional network sees the middle 31 × 31 pixels of each in units of its noise, and beside them the sign and signal-to-noise ratio of the detection,
-    galactic and ecliptic latitude, and the nearest catalogued source; no real-bogus score, so that the two can be compared. `real` is 1 minus bogus.
+    galactic and ecliptic latitude, the nearest catalogued source, and the extremes of the rest of each cutout; no real-bogus score, so that the two can be
+    compared. `real` is 1 minus bogus.
     """
 
     name = "stamp_class"
-    version = "1.0"
+    version = "1.1"
     inputs = (*NAMES, *CONTEXT_INPUTS)
     outputs = {"class": "string", "probability": "double", "real": "double", **dict.fromkeys(CLASSES, "double")}
     where = "n_detections <= 1"

@@ -54,17 +54,23 @@ def test_what_is_no_image_is_none(value: object) -> None:
 def test_the_middle_stays_in_the_middle(shape: tuple[int, int]) -> None:
     image = np.random.default_rng(2).normal(0, 1, shape)
     image[shape[0] // 2, shape[1] // 2] = 1000
-    found = stamps.middle(image)
+    found = stamps.middle(stamps.scaled(image))
     assert found.shape == (stamps.SIDE, stamps.SIDE)
     assert np.unravel_index(found.argmax(), found.shape) == (stamps.SIDE // 2, stamps.SIDE // 2)
     image[0] = np.nan
-    assert np.isfinite(stamps.middle(image)).all()
-    assert not stamps.middle(np.full(shape, np.nan)).any()
+    assert np.isfinite(stamps.middle(stamps.scaled(image))).all()
+    assert not stamps.middle(stamps.scaled(np.full(shape, np.nan))).any()
 
 
 def test_the_scale_of_an_image_does_not_count() -> None:
     image = np.random.default_rng(2).normal(100, 5, (63, 63))
-    assert np.allclose(stamps.middle(image), stamps.middle(image * 40 + 7), atol=1e-5)
+    assert np.allclose(stamps.scaled(image), stamps.scaled(image * 40 + 7), atol=1e-5)
+
+
+def test_what_else_goes_on_is_told_without_the_middle() -> None:
+    image = np.zeros((63, 63), np.float32)
+    image[31, 31], image[10, 50], image[50, 3] = 9, 5, -4
+    assert stamps.around(image) == (5, -4)
 
 
 def test_probabilities_and_nulls() -> None:

@@ -1,0 +1,87 @@
+"""Cutouts of the simulated sky: light is kept, signs are the surveys' own, templates are sharper, artefacts stand where the alert says."""
+
+import numpy as np
+import pytest
+
+from fink_broker.skysim.blemishes import ANYWHERE, ON_STARS, blemish
+from fink_broker.skysim.observatory import LSST, ZTF
+from fink_broker.skysim.profiles import psf
+from fink_broker.skysim.stamps import Scene, Source, stamps
+
+STAR = Source(0.0, 0.0, 3e6)
+
+
+def seen(scene: Scene, flux: float, seed: int = 1, site: object = ZTF) -> list[np.ndarray]:
+    depth, seeing = (20.5, 2.0) if site is ZTF else (23.7, 1.0)
+    return stamps(scene, site, 1, flux, depth, seeing, np.random.default_rng(seed))[0]
+
+
+def middle(image: np.ndarray, half: int = 3) -> np.ndarray:
+    at = len(image) // 2
+    return image[at - half : at + half + 1, at - half : at + half + 1]
+
+
+def width(image: np.ndarray) -> float:
+    inner = middle(image, 6) - np.median(image)
+    return 2 * np.sqrt((inner > inner.max() / 2).sum() / np.pi)
+
+
+def test_a_point_source_has_unit_light_and_its_width() -> None:
+    for x, y, stretch in ((0, 0, (0, 0)), (3.3, -2.2, (0, 0)), (0.2, 0.3, (0.1, 0.1))):
+        image = psf(201, 3.0, x, y, stretch)
+        assert image.sum() == pytest.approx(1, abs=0.03)
+    assert (psf(201, 29.0) > psf(201, 29.0).max() / 2).sum() == pytest.approx(np.pi * 14.5**2, rel=0.02)
+
+
+@pytest.mark.parametrize(("flux", "site", "up"), [(2e5, ZTF, True), (-2e5, ZTF, True), (2e4, LSST, True), (-2e4, LSST, False)])
+def test_a_negative_difference_of_ztf_is_turned_over_and_one_of_lsst_is_not(flux: float, site: object, up: bool) -> None:
+    science, template, difference = seen(Scene(63, (STAR,)), flux, site=site)
+    inner = middle(difference)
+    assert (inner.max() > -inner.min()) == up
+    assert np.abs(inner).max() > 10 * np.median(np.abs(difference))
+    if site is ZTF:  # of equal widths, brighter stars are higher
+        assert np.sign(middle(science, 8).sum() - middle(template, 8).sum()) == np.sign(flux)
+
+
+def test_the_template_has_its_own_width() -> None:
+    science, template, _ = seen(Scene(63, (STAR,), template_fwhm=4.6), 1e4)
+    assert width(template) > width(science)
+    science, template, _ = seen(Scene(63, (STAR,)), 1e4)
+    assert width(template) == pytest.approx(width(science), rel=0.15)
+
+
+def test_a_bright_star_leaves_a_little_when_it_is_subtracted() -> None:
+    left = []
+    for seed in range(30):
+        science, _, difference = seen(Scene(63, (Source(10.0, 10.0, 3e7),)), 1e4, seed)
+        left.append(np.abs(difference[36:47, 36:47]).max() / (science.max() - np.median(science)))
+    assert 0.005 < np.median(left) < 0.1
+
+
+def test_parts_without_data_are_so_in_all_three() -> None:
+    for image in seen(Scene(63, (STAR,), blank=((0, 5, 0, 63), (50, 70, 10, 20))), 1e5):
+        assert np.isnan(image[:5]).all()
+        assert np.isnan(image[50:, 10:20]).all()
+        assert np.isfinite(image[5:50]).all()
+
+
+@pytest.mark.parametrize("kind", [*ANYWHERE, *ON_STARS])
+@pytest.mark.parametrize("flux", [5e4, -5e4])
+def test_an_artefact_stands_out_where_the_alert_is(kind: str, flux: float) -> None:
+    for seed in range(10):
+        rng = np.random.default_rng(seed)
+        image = blemish(kind, 63, flux, 2.4, 0.2, -0.3, 1.1, rng)
+        assert np.isfinite(image).all()
+        assert (middle(image, 5) * np.sign(flux)).max() > 0.02 * abs(flux) / 2.4**2
+        _, _, difference = seen(Scene(63, (STAR,) if kind in ON_STARS else (), artefact=kind), flux, seed)
+        assert middle(difference, 6).max() > 3.5 * 1.48 * np.median(np.abs(difference - np.median(difference)))
+
+
+def test_shares_of_artefacts_are_whole() -> None:
+    assert sum(ANYWHERE.values()) == pytest.approx(1)
+    assert sum(ON_STARS.values()) == pytest.approx(1)
+
+
+def test_behind_clouds_the_star_is_faint_and_the_template_is_not() -> None:
+    science, template, _ = seen(Scene(63, (STAR,), artefact="faded"), 2e4)
+    assert middle(science, 8).sum() - 289 * np.median(science) < 0.5 * (middle(template, 8).sum() - 289 * np.median(template))
