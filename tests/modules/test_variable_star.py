@@ -109,6 +109,7 @@ def test_waves_are_those_of_astropys_multiband_periodogram() -> None:
 
 
 def test_the_trees_are_those_that_were_trained(tmp_path: Path) -> None:
+    pytest.importorskip("onnx")
     ensemble = pytest.importorskip("sklearn.ensemble")
     from science_modules.variable_star.trees import onnx_file
 
