@@ -11,7 +11,7 @@ import pandas as pd
 
 from fink_broker import sky
 from fink_broker.history import History
-from fink_broker.past import FIELDS, NEEDED, SAME_DAYS, points_of
+from fink_broker.past import FIELDS, NEEDED, SAME_DAYS, points_of, reaching
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -88,14 +88,12 @@ class Replayed(Earlier):
 
 
 def _reaching(alerts: pd.DataFrame, before: float, first: float, most: int) -> Iterator[Told]:
-    """The newest alert before a time, then the newest of those that reach further back, until the first detection, at most so many."""
-    reach = before
-    for row in alerts.sort_values("mjd", ascending=False, kind="stable").to_dict("records"):
-        if not most or reach <= first + SAME_DAYS:
-            return
-        if row["mjd"] < reach:
-            yield row["mjd"], {name: row[f"lightcurve.{name}"] for name in FIELDS}
-            reach, most = min([row["mjd"] - 1e-6, *row["lightcurve.mjd"]]), most - 1
+    rows = iter(alerts.sort_values("mjd", ascending=False, kind="stable").to_dict("records"))
+
+    def newest(before: float) -> Told | None:
+        return next(((row["mjd"], {name: row[f"lightcurve.{name}"] for name in FIELDS}) for row in rows if row["mjd"] < before), None)
+
+    return reaching(newest, before, first, most)
 
 
 def _history(settings: Settings) -> History:

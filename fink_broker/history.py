@@ -15,7 +15,7 @@ import numpy as np
 
 from fink_broker import hbase, sky
 from fink_broker.errors import ConfigError, NotFound
-from fink_broker.past import SAME_DAYS
+from fink_broker.past import reaching
 from fink_broker.retry import retried
 
 if TYPE_CHECKING:
@@ -94,21 +94,17 @@ class History:
         After each come those that reach further back, so few alerts tell all: until its first detection (-inf: not known), and at most `most`.
         """
         prefix = _object_key(survey, object_id)
-        start = prefix + hbase.reversed_time(before_mjd).encode() + b"~"
-        while most:
-            found = self._scan("history", start, _after(prefix), [b"l:j", b"o:x"], 1)
-            if not found:
-                return
-            ((key, cells),) = found
-            start = key + b"\0"
-            if b"l:j" in cells and b"o:x" not in cells:
-                seen, curve = hbase.LAST_MJD - int(key.split(b"|")[-2]) / 1e6, _read(cells[b"l:j"])
-                yield seen, curve
-                reach = min([seen - 1e-6, *curve["mjd"]])
-                if reach <= first_mjd + SAME_DAYS:
-                    return
-                start = prefix + hbase.reversed_time(reach).encode()
-                most -= 1
+
+        def newest(before: float) -> tuple[float, dict[str, list[Any]]] | None:
+            start = prefix + hbase.reversed_time(before).encode() + (b"~" if before == before_mjd else b"")
+            while found := self._scan("history", start, _after(prefix), [b"l:j", b"o:x"], 1):
+                ((key, cells),) = found
+                if b"l:j" in cells and b"o:x" not in cells:
+                    return hbase.LAST_MJD - int(key.split(b"|")[-2]) / 1e6, _read(cells[b"l:j"])
+                start = key + b"\0"
+            return None
+
+        return reaching(newest, before_mjd, first_mjd, most)
 
     def alert(self, alert_id: str, survey: str | None = None, *, public_only: bool = False) -> tuple[Row, str]:
         """One alert, and "NIGHT|PREFIX" of its files in the lake; NotFound when no survey has it."""

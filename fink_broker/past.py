@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import pairwise
 from typing import Any, Protocol
 
@@ -29,6 +29,18 @@ class Store(Protocol):
 
     def before(self, alerts: pd.DataFrame) -> NDArray[np.float64]:
         """The time [MJD, TAI] before which a point's alert has to be seen to count for each alert."""
+
+
+def reaching(
+    newest: Callable[[float], tuple[float, dict[str, Any]] | None], before: float, first: float, most: int
+) -> Iterator[tuple[float, dict[str, Any]]]:  # fmt: skip
+    """Of an object's alerts before a time those that tell all, newest first: time [d, TAI] and points of each, from `newest` of those before a time.
+
+    After each comes the newest that reaches further back, until the first detection (-inf: not known), and at most `most`.
+    """
+    while most and before > first + SAME_DAYS and (found := newest(before)):
+        yield found
+        before, most = min([found[0] - 1e-6, *found[1]["mjd"]]), most - 1
 
 
 def wanted(inputs: Iterable[str]) -> tuple[str, ...]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from fink_broker import frame
 from fink_broker.frame import KEPT, layout, names
 
 if TYPE_CHECKING:
+    import pytest
     from pyspark.sql import SparkSession
 
 
@@ -18,12 +19,21 @@ def test_a_layout_is_brought_over_once(spark: SparkSession) -> None:
     assert names(other) == ["a", "c"]
 
 
-def test_jobs_ask_side_by_side(spark: SparkSession) -> None:
-    """More layouts than are kept, from two threads: each gets its own."""
+def test_no_more_are_kept_than_a_few(spark: SparkSession) -> None:
+    for place in (*range(2 * KEPT), 0):
+        assert names(spark.sql(f"select 1 c{place}")) == [f"c{place}"]
+    assert len(frame._KNOWN[spark.sparkContext]) == KEPT
 
-    def wrong(thread: int) -> list[str]:
-        columns = [f"t{thread}_{place % (2 * KEPT)}" for place in range(6 * KEPT)]
-        return [name for name in columns if names(spark.sql(f"select 1 {name}")) != [name]]
 
-    with ThreadPoolExecutor(2) as pool:
-        assert list(pool.map(wrong, range(2))) == [[], []]
+def test_another_jobs_thread_may_ask_at_the_worst_moment(spark: SparkSession, monkeypatch: pytest.MonkeyPatch) -> None:
+    theirs = spark.sql("select 1 theirs")
+
+    class Overtaken(list[Any]):
+        """Another thread's layout stands first as soon as ours was put in."""
+
+        def __setitem__(self, place: Any, new: Any) -> None:
+            super().__setitem__(place, [(theirs._jdf.schema(), theirs.schema), *new])
+
+    monkeypatch.setitem(frame._KNOWN, spark.sparkContext, Overtaken())
+    assert names(spark.sql("select 1 ours")) == ["ours"]
+    assert names(theirs) == ["theirs"]

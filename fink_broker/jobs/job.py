@@ -127,8 +127,8 @@ class Job(ABC):
         offsets = ""
         if self.plan.source == "kafka":
             sources.same_kafka(self.settings, self.checkpoint)
-        if self.plan.source == "kafka" and not any((self.checkpoint / "offsets").glob("[0-9]*")):
-            offsets = recovery.begin(self.settings, self.survey.topic_pattern, self.tables, self.survey.name, file)
+            if not any((self.checkpoint / "offsets").glob("[0-9]*")):
+                offsets = recovery.begin(self.settings, self.survey.topic_pattern, self.tables, self.survey.name, file)
         self.recovery = recovery.read(file)
         self._held = recovery.held(self.settings, self.tables, self.survey.name, self.recovery.start) if self.recovery else {}
         writer = sources.stream(self, offsets).writeStream.foreachBatch(self.batch).queryName(f"{self.name} of {self.settings.home}")

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fink_broker import kafka
-from fink_broker.checkpoint import MERGED
+from fink_broker.checkpoint import MERGED, Checkpoint
 from fink_broker.errors import Unavailable
 from fink_broker.jobs import steps
 from fink_broker.lake import BATCH_FILES, COMPACTED, merged_id
@@ -38,19 +38,20 @@ def stream(job: Job, offsets: str = "") -> DataFrame:
 
 
 def same_kafka(settings: Settings, checkpoint: Path) -> None:
-    """Unavailable unless the Kafka that answers is the one whose offsets the checkpoint holds; a checkpoint that does not say takes it."""
+    """Unavailable unless the Kafka that answers is the one whose offsets the checkpoint holds; one that holds none, or does not say, takes it."""
     file, found = checkpoint / "kafka.json", kafka.cluster_id(settings)
     known = json.loads(file.read_text())["cluster"] if file.is_file() else ""
-    if found and known and found != known:
+    if not found or found == known:
+        return
+    if known and Checkpoint(checkpoint).planned >= 0:
         raise Unavailable(
             f"the checkpoint {checkpoint} is of the Kafka cluster {known}, and at {settings.bootstrap_servers} is {found}; "
             "set [kafka] bootstrap_servers to the former, or move the checkpoint away if that Kafka is gone for good"
         )
-    if found and not known:
-        checkpoint.mkdir(parents=True, exist_ok=True)
-        part = file.with_suffix(".part")
-        part.write_text(json.dumps({"cluster": found}))
-        part.rename(file)
+    checkpoint.mkdir(parents=True, exist_ok=True)
+    part = file.with_suffix(".part")
+    part.write_text(json.dumps({"cluster": found}))
+    part.rename(file)
 
 
 def _kafka(job: Job, offsets: str) -> DataFrame:

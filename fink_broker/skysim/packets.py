@@ -63,7 +63,7 @@ def _drawn(packer: Packer, thing: SkyThing, epoch: int) -> tuple[bytes, bytes, b
     rng = np.random.default_rng([packer.seed % 2**32, 0x57A3, thing.number, thing.first_visit + epoch])
     band = site.bands.index(thing.band[epoch])
     images = stamps(thing.scene, site, band, thing.flux[epoch], thing.depth[epoch], thing.seeing[epoch], rng)
-    return as_fits(*images, site)
+    return as_fits(*images)
 
 
 class SkyZtf(Ztf):

@@ -50,7 +50,7 @@ def scene(rng: np.random.Generator, site: Observatory, kind: str, things: Things
         shares = ANYWHERE if truth["alone"][thing] > 0.5 else ON_STARS
         artefact = str(rng.choice(list(shares), p=list(shares.values())))
     trail = float(truth["trail_arcsec"][thing]) / pixel if "trail_arcsec" in truth else 0.0
-    width, spread = TEMPLATE_FWHM[site.name] if site.name in TEMPLATE_FWHM else TEMPLATE_FWHM["lsst"]
+    width, spread = TEMPLATE_FWHM.get(site.name, TEMPLATE_FWHM["lsst"])
     x, y = (float(value) for value in rng.uniform(-0.5, 0.5, 2))
     east, north = (float(value) for value in rng.normal(0, STRETCH, 2).clip(-0.35, 0.35))
     return Scene(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -77,18 +78,11 @@ def _drawn(scene: Scene, fwhm: float) -> Image:
                 if 0 < row < scene.size - 1:
                     spike = one.flux * 1.5e-4 / fwhm**2 * np.exp(-np.abs(axis - x) / 9)
                     image[row - 1 : row + 2] += spike * np.array([[0.5], [1], [0.5]], np.float32)
-        else:  # an exponential disc, blurred by making its core as wide as the seeing
-            scale = one.radius / 1.68
-            reach = int(scale * 7 + 2 * fwhm) + 2
+        else:
+            reach = int(one.radius / 1.68 * 7 + 2 * fwhm) + 2
             rows, columns = window(axis, y, reach), window(axis, x, reach)
-            u, v = axis[None, columns] - x, axis[rows, None] - y
-            cos, sin = math.cos(one.angle), math.sin(one.angle)
-            core2 = (0.4 * fwhm) ** 2
-            flat2 = (one.flatness**2 * scale**2 + core2) / (scale**2 + core2)  # seeing makes it rounder
-            along, across = u * cos + v * sin, v * cos - u * sin
-            r = np.sqrt(along * along + across * across / flat2 + core2)
-            whole = 2 * math.pi * math.sqrt(flat2) * scale * (scale + 0.4 * fwhm) * math.exp(-0.4 * fwhm / scale)  # its integral over the plane
-            image[rows, columns] += one.flux / whole * np.exp(-r / scale)
+            shape = np.array([one.flux, one.radius, one.flatness, one.angle], np.float32)
+            image[rows, columns] += _disc(axis[None, columns] - np.float32(x), axis[rows, None] - np.float32(y), fwhm, *shape)
     return image
 
 
@@ -105,17 +99,23 @@ def _many(scene: Scene, some: list[Source], fwhm: float) -> Image:
     drawn[star] = moffat_many(u[star], v[star], fwhm, scene.stretch) * flux[star, None, None]
     if not star.all():
         galaxy = ~star
-        u, v, scale = u[galaxy], v[galaxy], (radius[galaxy] / 1.68)[:, None, None]
-        cos, sin = np.cos(angle[galaxy])[:, None, None], np.sin(angle[galaxy])[:, None, None]
-        core2 = np.float32((0.4 * fwhm) ** 2)
-        flat2 = (flatness[galaxy, None, None] ** 2 * scale**2 + core2) / (scale**2 + core2)
-        along, across = u * cos + v * sin, v * cos - u * sin
-        whole = np.float32(2 * math.pi) * np.sqrt(flat2) * scale * (scale + np.float32(0.4 * fwhm)) * np.exp(np.float32(-0.4 * fwhm) / scale)
-        drawn[galaxy] = flux[galaxy, None, None] / whole * np.exp(-np.sqrt(along * along + across * across / flat2 + core2) / scale)
+        drawn[galaxy] = _disc(u[galaxy], v[galaxy], fwhm, *(one[galaxy, None, None] for one in (flux, radius, flatness, angle)))
     image = np.zeros((scene.size + 2 * reach + 2, scene.size + 2 * reach + 2), np.float32)  # with a margin, so that none is cut
     for part, r, c in zip(drawn, (row + 1).tolist(), (column + 1).tolist(), strict=True):
         image[r : r + len(axis), c : c + len(axis)] += part
     return image[reach + 1 : reach + 1 + scene.size, reach + 1 : reach + 1 + scene.size]
+
+
+def _disc(u: Image, v: Image, fwhm: float, flux: Any, radius: Any, flatness: Any, angle: Any) -> Image:
+    """Exponential discs, blurred by making their cores as wide as the seeing, at places along rows and columns; all float32."""
+    scale, core = radius / np.float32(1.68), np.float32(0.4 * fwhm)
+    cos, sin = np.cos(angle), np.sin(angle)
+    flat2 = (flatness * flatness * scale * scale + core * core) / (scale * scale + core * core)  # seeing makes it rounder
+    along, across = u * cos + v * sin, v * cos - u * sin
+    r = np.sqrt(along * along + across * across / flat2 + core * core)
+    whole = np.float32(2 * math.pi) * np.sqrt(flat2) * scale * (scale + core) * np.exp(-core / scale)  # its integral over the plane
+    found: Image = flux / whole * np.exp(-r / scale)
+    return found
 
 
 def _change(scene: Scene, flux: float, fwhm: float, rng: np.random.Generator) -> Image:
@@ -150,7 +150,7 @@ def _left(steady: Image, noise: Image, rng: np.random.Generator) -> Image:
 
 def stamps(
     scene: Scene, site: Observatory, band: int, flux: float, depth: float, seeing_arcsec: float, rng: np.random.Generator
-) -> tuple[list[Image], list[Image], Image]:
+) -> tuple[list[Image], list[Image], Image | None]:
     """Science, template and difference of one detection, their variances, and the PSF; counts for ZTF, nJy for LSST.
 
     ZTF sends template less science where a detection is negative, so that what was detected stands out in all of its difference images; LSST does not.
@@ -197,12 +197,12 @@ def stamps(
     for first, last, begin, end in scene.blank:
         for image in images:
             image[first:last, begin:end] = np.nan
-    return images, [variance, template_variance, variance + template_variance], images[2] if ztf else psf(PSF_LSST, fwhm)  # ZTF sends none
+    return images, [variance, template_variance, variance + template_variance], None if ztf else psf(PSF_LSST, fwhm)  # ZTF sends none
 
 
-def as_fits(images: list[Image], variances: list[Image], point: Image, site: Observatory) -> tuple[bytes, bytes, bytes]:
-    """Science, template and difference as the survey sends them: gzipped FITS, or FITS of image, variance and PSF."""
-    if site.name == "ztf":
+def as_fits(images: list[Image], variances: list[Image], point: Image | None) -> tuple[bytes, bytes, bytes]:
+    """Science, template and difference as the survey sends them: gzipped FITS, or, with the PSF (`point`), FITS of image, variance and PSF."""
+    if point is None:
         parts = [_gzip(fits(("", image))) for image in images]
     else:
         point = point / point.sum()

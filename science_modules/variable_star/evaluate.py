@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from fink_broker import sky
 from fink_broker.settings import data_folder
 from fink_broker.skysim.realism import real
 from science_modules.variable_star import CLASSES
@@ -25,7 +26,6 @@ TYPES = (
     ("not periodic", re.compile(r"QSO|AGN.*|Seyfert.*|BLLac|Blazar.*|Supernova.*|SN.*|CataclyV\*.*|TTauri.*|YSO.*|Kilonova.*|TDE")),
 )
 BANDS = {1: "g", 2: "r", 3: "i"}
-TAI = 37 / 86400 - 2400000.5  # MJD [TAI] of a Julian date [UTC]
 
 
 def points(packet: dict[str, Any]) -> dict[str, Any]:
@@ -33,7 +33,7 @@ def points(packet: dict[str, Any]) -> dict[str, Any]:
     rows = []
     earlier, forced = (packet[name] if packet.get(name) is not None else [] for name in ("prv_candidates", "fp_hists"))
     for one in (*earlier, packet["candidate"]):
-        mjd, band, mag = one["jd"] + TAI, BANDS.get(one["fid"]), one.get("magpsf")
+        mjd, band, mag = float(sky.mjd_tai(one["jd"])), BANDS.get(one["fid"]), one.get("magpsf")
         if mag is not None and np.isfinite(mag):
             flux = 10 ** ((31.4 - mag) / 2.5)
             rows.append((mjd, band, flux if one.get("isdiffpos") in ("t", "1") else -flux, flux * one["sigmapsf"] / 1.0857, np.nan, "detection"))
@@ -42,7 +42,9 @@ def points(packet: dict[str, Any]) -> dict[str, Any]:
     for one in forced:
         if one.get("magzpsci") and one.get("forcediffimflux") is not None and one["forcediffimflux"] > -9e4:
             unit = 10 ** ((31.4 - one["magzpsci"]) / 2.5)
-            rows.append((one["jd"] + TAI, BANDS.get(one["fid"]), one["forcediffimflux"] * unit, one["forcediffimfluxunc"] * unit, np.nan, "forced"))
+            rows.append(
+                (float(sky.mjd_tai(one["jd"])), BANDS.get(one["fid"]), one["forcediffimflux"] * unit, one["forcediffimfluxunc"] * unit, np.nan, "forced")
+            )
     columns = zip(*sorted((row for row in rows if row[1]), key=lambda row: row[0]), strict=True)
     names = ("mjd", "band", "flux", "flux_err", "limit_mag", "kind")
     return {f"history.{name}": np.array(values, object if name in ("band", "kind") else float) for name, values in zip(names, columns, strict=True)}
@@ -52,7 +54,8 @@ def row(packet: dict[str, Any]) -> dict[str, Any]:
     """An alert as the module gets it."""
     own = packet["candidate"]
     near = {name: own[key] if (own.get(key) or 0) >= 0 else np.nan for name, key in (("distance_arcsec", "distpsnr1"), ("star_score", "sgscore1"))}
-    about = {"mjd": own["jd"] + TAI, "ra": own["ra"], "dec": own["dec"], "n_detections": own["ndethist"], "first_mjd": (own["jdstarthist"] or own["jd"]) + TAI}
+    mjd, first = sky.mjd_tai([own["jd"], own["jdstarthist"] or own["jd"]])
+    about = {"mjd": mjd, "ra": own["ra"], "dec": own["dec"], "n_detections": own["ndethist"], "first_mjd": first}
     return about | {f"neighbour_{name}": value for name, value in near.items()} | points(packet)
 
 

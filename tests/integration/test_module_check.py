@@ -58,5 +58,6 @@ def test_what_modules_cost_together(spark: "SparkSession", tmp_path: Path) -> No
     assert cost.alerts == 80
     assert cost.asked["transient"] == 1
     assert 0.1 < cost.asked["early_snia"] < 0.9  # only young and positive detections
+    assert set(cost.modules) == {"early_snia", "transient", "purity"}
     assert min(cost.together, *cost.modules.values()) > 0
     assert "ms of CPU an alert, 80 alerts, each with its `where` (share of them): " in str(cost)

@@ -20,7 +20,7 @@ from pyspark.errors import StreamingQueryException
 from fink_broker import hbase, kafka
 from fink_broker.errors import Unavailable
 from fink_broker.history import History
-from fink_broker.jobs import attempt, preflight
+from fink_broker.jobs import attempt, preflight, sources
 from fink_broker.jobs.job import Job
 from fink_broker.jobs.runner import make_job
 from fink_broker.lake import Lake
@@ -283,6 +283,11 @@ def test_offsets_of_another_kafka_are_not_gone_on_from(broker: Broker) -> None:
             refused()
     assert file.read_text() == '{"cluster": "another"}'
     file.write_text(own)
+    new = broker.settings.home / "checkpoints" / "new"
+    new.mkdir()
+    (new / "kafka.json").write_text('{"cluster": "another"}')  # it holds no offsets, so it may as well be this one's
+    sources.same_kafka(broker.settings, new)
+    assert (new / "kafka.json").read_text() == own
     broker.send(2, seed=960)
     broker.run("ingest")
     rows = duckdb.sql(f"select alert_id from read_parquet('{broker.settings.lake_path}/raw/**/*.parquet')").fetchall()
