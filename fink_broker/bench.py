@@ -16,7 +16,7 @@ from typing import Any
 
 from fink_broker import hbase, kafka
 from fink_broker.balance import percentiles
-from fink_broker.demo import JOBS, Demo
+from fink_broker.demo import JOB, Demo
 from fink_broker.errors import StoreError
 from fink_broker.filters import load_filters, topic_name
 from fink_broker.ledger import Entry, Ledger
@@ -46,7 +46,7 @@ class Bench:
 
     survey: str
     alerts: int = 0
-    alerts_per_s: float = 0.0  # whole chain: live and ingest side by side, a backlog drained
+    alerts_per_s: float = 0.0  # whole chain, a backlog drained
     rate: float | None = None
     delay_s: dict[str, float | None] = field(default_factory=dict)
     stages: dict[str, dict[str, float]] = field(default_factory=dict)  # seconds a batch, and milliseconds an alert
@@ -169,7 +169,7 @@ class Run:
     def up(self, warm: int) -> None:
         """Services, jobs, and alerts until plans are compiled."""
         stack.up(self.settings.home, say=self.say)
-        self.demo.spawn("jobs", "run", *JOBS, "--survey", self.survey)
+        self.demo.spawn("jobs", "run", JOB.name, "--survey", self.survey)
         for part in (warm // 3, warm // 3, warm - 2 * (warm // 3)):
             self.send(self.packets(part))
             self.wait()
@@ -191,7 +191,7 @@ class Run:
             if time.time() > until:
                 raise StoreError(f"the jobs did not finish within {seconds:.0f} s; see {self.settings.home / 'logs' / 'jobs.log'}")
             time.sleep(0.1)
-        return max(entry.time for entry in Ledger(self.settings.home).entries() if entry.job in JOBS)
+        return max(entry.time for entry in Ledger(self.settings.home).entries() if entry.job in JOB.works)
 
     def fill(self, number: int) -> int:
         """Copies of what HBase holds under other names, so that no table is empty; how many alerts were added."""
@@ -214,7 +214,7 @@ class Run:
 
     def entries(self, since: float) -> list[Entry]:
         """What the jobs did since a time."""
-        return [entry for entry in Ledger(self.settings.home).entries() if entry.time >= since and entry.job in JOBS]
+        return [entry for entry in Ledger(self.settings.home).entries() if entry.time >= since and entry.job in JOB.works]
 
     def delays(self, since: float) -> Iterator[float]:
         """Seconds from the input record to each message."""
@@ -245,7 +245,7 @@ def measure(run: Run, alerts: int, rate: float | None = None, history: int = 0) 
     found.published = len(delays)
     found.delay_s = percentiles(delays)
     entries = run.entries(started)
-    for job in JOBS:
+    for job in JOB.works:
         mine = [entry for entry in entries if entry.job == job]
         rows = sum(entry.rows_in for entry in mine) or 1
         for stage in dict.fromkeys(name for entry in mine for name in entry.stages):

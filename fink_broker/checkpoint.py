@@ -37,6 +37,11 @@ class Checkpoint:
         return _last(self.folder / "offsets")
 
     @property
+    def begun(self) -> float:
+        """When its last batch was begun [s since 1970]; 0 when there is none."""
+        return max((file.stat().st_mtime for file in _newest(self.folder / "offsets", 1)), default=0.0)
+
+    @property
     def damage(self) -> str:
         """What of it Spark would not be able to read, in a few words; empty when it is sound."""
         if self.folder.is_dir() and any(self.folder.glob("*/[0-9]*")) and not self.exists:

@@ -17,13 +17,14 @@ from typing import Any
 
 from fink_broker.balance import Balance, Spans, balance
 from fink_broker.errors import FinkError, StoreError
+from fink_broker.jobs.plans import plan
 from fink_broker.ledger import Ledger
 from fink_broker.services import stack
 from fink_broker.settings import Settings
 from fink_broker.simulate import Sent, make_packets, read_alerts, recent_mjd, send
 from fink_broker.spool import Packet, Spool
 
-JOBS = ("live", "ingest")
+JOB = plan("night")
 STOP_SECONDS = 150.0  # longer than a job waits for the batch in hand
 Say = Callable[[str], None]
 
@@ -64,10 +65,10 @@ class Demo:
         """Services, jobs and gateway; each is reported when it answers."""
         found = stack.up(self.home, say=self.say)
         self.say(f"Kafka at {found['kafka']['bootstrap_servers']}, HBase Thrift at {found['hbase']['host']}:{found['hbase']['port']}")
-        self.spawn("jobs", "run", *JOBS, *(part for name in surveys for part in ("--survey", name)))
+        self.spawn("jobs", "run", JOB.name, *(part for name in surveys for part in ("--survey", name)))
         if page:
             self.spawn("gateway", "serve")
-        self.say(f"Spark jobs {' and '.join(JOBS)} starting; their log: {self.home / 'logs' / 'jobs.log'}")
+        self.say(f"Spark job {JOB.name} starting; its log: {self.home / 'logs' / 'jobs.log'}")
 
     def spawn(self, name: str, *arguments: str) -> None:
         """Start `fink` with some arguments as a process of its own, its output in HOME/logs."""
@@ -95,10 +96,10 @@ class Demo:
         return self.url
 
     def done(self, spans: Spans, survey: str) -> bool:
-        """Whether both jobs of a survey have gone past these offsets."""
+        """Whether all of a survey's work has gone past these offsets."""
         ledger = Ledger(self.home)
-        for job in JOBS:
-            ends = ledger.done(job, survey)
+        for work in JOB.works:
+            ends = ledger.done(work, survey)
             for topic, partitions in spans.items():
                 if any(ends.get(topic, {}).get(partition, 0) <= last for partition, (_, last) in partitions.items()):
                     return False

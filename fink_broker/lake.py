@@ -15,7 +15,7 @@ import re
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fink_broker.errors import StoreError
 from fink_broker.frame import layout
@@ -33,6 +33,7 @@ log = Logger("lake")
 WRITER = {"parquet.compression.codec.zstd.level": "1", "parquet.enable.dictionary": "false"}
 STATISTICS = "parquet.column.statistics.enabled"
 TABLES = ("raw", "science", "quarantine")
+ROW_GROUP = 128 << 20  # Parquet's own size of one
 COMPACTED = "compacted-"  # begins the name of a merged file
 BATCH_FILES = "????????-????????-*.parquet"  # what batches write, and not what is merged of it
 SCANS = 5  # times that a night is read when files vanish: it is being exchanged for a merged one
@@ -64,6 +65,19 @@ class Lake:
             .parquet(str(staged))
         )
         return staged
+
+    def stage_columns(self, spark: SparkSession, staged: Path, name: str, prefix: str, columns: Iterable[str]) -> Path:
+        """Stage the same rows for another table with some of their columns, whose pages are copied as they stand; returns the staged folder.
+
+        That costs a hundredth of writing them anew.
+        """
+        copied = self.path / "_staging" / f"{name}-{prefix}"
+        shutil.rmtree(copied, ignore_errors=True)
+        for file in sorted(staged.rglob("*.parquet")):
+            target = copied / file.relative_to(staged)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            _copy_columns(spark, file, target, set(columns))
+        return copied
 
     def commit(self, staged: Path, name: str, label: str = "") -> list[Path]:
         """Move the staged files of one table into place; returns the new files.
@@ -117,6 +131,34 @@ class Lake:
             for read in _columns(folder, columns):
                 parts.append(read.append_column("night", pa.array([int(folder.name[6:])] * read.num_rows, pa.int32())))
         return pa.concat_tables(parts, promote_options="permissive") if parts else pa.table({name: pa.nulls(0) for name in columns})
+
+
+def _copy_columns(spark: SparkSession, file: Path, target: Path, columns: set[str]) -> None:
+    """A Parquet file's row groups with only these columns of its top; Spark takes their types from the file's own schema."""
+    jvm: Any = spark._jvm
+    parquet, path = jvm.org.apache.parquet.hadoop, jvm.org.apache.hadoop.fs.Path
+    conf = spark._jsc.hadoopConfiguration()
+    source = parquet.util.HadoopInputFile.fromPath(path(str(file)), conf)
+    reader = parquet.ParquetFileReader.open(source)
+    try:
+        footer = reader.getFooter()
+        schema = footer.getFileMetaData().getSchema()
+        kept = jvm.java.util.ArrayList()
+        for field in schema.getFields():
+            if field.getName() in columns:
+                kept.add(field)
+        fewer = jvm.org.apache.parquet.schema.MessageType(schema.getName(), kept)
+        sink = parquet.util.HadoopOutputFile.fromPath(path(str(target)), conf)
+        made = parquet.ParquetFileWriter(sink, fewer, parquet.ParquetFileWriter.Mode.CREATE, ROW_GROUP, 0)
+        made.start()
+        stream = source.newStream()
+        made.appendRowGroups(stream, footer.getBlocks(), True)
+        stream.close()
+        about = jvm.java.util.HashMap()
+        about.put("org.apache.spark.version", spark.version)
+        made.end(about)
+    finally:
+        reader.close()
 
 
 def _statistics(columns: StructType) -> dict[str, str]:

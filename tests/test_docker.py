@@ -56,7 +56,7 @@ def test_each_command_exists_with_its_options(name: str) -> None:
     if words[0] == "run":
         from fink_broker.jobs.plans import plan
 
-        assert [plan(job).name for job in words[1:]] == ["live", "ingest"]
+        assert [plan(job).name for job in words[1:]] == ["night"]
 
 
 def test_containers_share_one_network_and_one_state_and_stop_gently() -> None:

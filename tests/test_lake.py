@@ -144,3 +144,26 @@ def test_spark_reads_merged_files_beside_new_ones(tmp_path: Path, spark: SparkSe
         assert (packet.id, packet.short, packet.list[0].x, bytes(packet.stamp)) == (2**60 + number, number, 0.5, b"x")
         assert rows[str(number)].made == {"broker": "1"}
     assert [rows[number].topics for number in "012"] == [None, ["t"], None]
+
+
+def test_columns_are_copied_as_they_stand(lake: Lake, spark: SparkSession) -> None:
+    packet = "named_struct('id', id, 'curve', array(id * 0.5, null), 'stamp', unhex(lpad(hex(id), 8, '0')), 'note', cast(null as string)) packet"
+    rows = spark.range(500).selectExpr(
+        "cast(id as string) alert_id", packet, "named_struct('score', rand(1)) module", "map('a', 'b') provenance", "'ztf' survey", "20260101 + id % 2 night"
+    )
+    science = lake.stage(rows, "science", "a-1")
+    raw = lake.stage_columns(spark, science, "raw", "a-1", ["alert_id", "packet"])
+    files = sorted(raw.rglob("*.parquet"))
+    assert [file.relative_to(raw) for file in files] == [file.relative_to(science) for file in sorted(science.rglob("*.parquet"))]
+    for file in files:
+        whole, copied = pq.ParquetFile(science / file.relative_to(raw)), pq.ParquetFile(file)
+        assert copied.schema_arrow.names == ["alert_id", "packet"]
+        assert copied.read().equals(whole.read(columns=["alert_id", "packet"]).replace_schema_metadata(copied.schema_arrow.metadata))
+        assert copied.metadata.row_group(0).column(0).total_compressed_size == whole.metadata.row_group(0).column(0).total_compressed_size
+        assert copied.metadata.row_group(0).column(0).statistics.max == whole.metadata.row_group(0).column(0).statistics.max
+    lake.commit(science, "science")
+    lake.commit(raw, "raw")
+    read = lake.read(spark, "raw", "ztf")
+    assert read.schema == lake.read(spark, "science", "ztf").drop("module", "provenance").schema
+    assert sorted(int(row[0]) for row in read.select("alert_id").collect()) == list(range(500))
+    assert duckdb.sql(f"select sum(packet.id) from read_parquet('{lake.table('raw')}/**/*.parquet')").fetchall() == [(124750,)]

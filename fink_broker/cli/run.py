@@ -11,7 +11,7 @@ import typer
 
 from fink_broker.cli.common import settings_from, with_options
 
-Jobs = Annotated[list[str], typer.Argument(help="jobs: live, ingest, enrich, distribute, index")]
+Jobs = Annotated[list[str], typer.Argument(help="jobs: night (live and ingest in one), live, ingest, enrich, distribute, index")]
 Survey = Annotated[list[str] | None, typer.Option(help="survey, may be repeated (default: [broker] surveys)")]
 
 
@@ -35,7 +35,7 @@ def run(
 
 def submit(
     context: typer.Context,
-    job: Annotated[str, typer.Argument(help="job: live, ingest, enrich, distribute, index")],
+    job: Annotated[str, typer.Argument(help="job: night (live and ingest in one), live, ingest, enrich, distribute, index")],
     survey: Survey = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="only print the spark-submit line")] = False,
 ) -> None:

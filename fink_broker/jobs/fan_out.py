@@ -1,4 +1,4 @@
-"""Jobs `live`, `enrich`, `distribute` and `index`: a batch is enriched once, kept in memory, and fanned out to its sinks."""
+"""Jobs `night`, `live`, `enrich`, `distribute` and `index`: a batch is enriched once, kept in memory, and fanned out to its sinks."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from fink_broker import filter_function, hbase, isolation, kafka, message
 from fink_broker.alert import AGAIN, Decoder
 from fink_broker.filters import Filter, FilterSet, failing, route, topic_name
-from fink_broker.jobs import attempt, fault, sources, steps
+from fink_broker.frame import names
+from fink_broker.jobs import attempt, fault, intake, sources, steps
 from fink_broker.jobs.job import Batch, Job
 from fink_broker.jobs.plans import Plan
 from fink_broker.ledger import positions
@@ -42,7 +43,10 @@ class FanOut(Job):
         self._layout_text = ""  # the same as JSON
         self._layout_of = ""  # the union schema that it goes with
 
-    tables = ("science",)
+    @property
+    def tables(self) -> tuple[tuple[str, ...], ...]:
+        """The science table, and where the job is `ingest` too, what that fills."""
+        return (("science",), intake.TABLES) if "raw" in self.plan.sinks else (("science",),)
 
     def start(self) -> StreamingQuery:
         """Start the query, with HBase's tables made and nothing taken as known of the topics."""
@@ -71,10 +75,16 @@ class FanOut(Job):
             alerts = Alerts([(self.without(part.where("reason is null"), facts.loc[list(drop)]), versions) for part, versions in parts], self.decoder)
             if len(good):
                 self._sinks(alerts, good, batch, rules, earlier)
+            if "raw" in self.plan.sinks:
+                self._to_quarantine([part for part, _ in parts], facts, drop, batch)
         finally:
             for part, _ in parts:
                 forget(part)
-        return {**self.counts(facts, good, batch), "by_night": self._by_night(self.uncounted(good))}
+        counts = {**self.counts(facts, good, batch), "by_night": self._by_night(self.uncounted(good, self.plan.works[0]))}
+        if "raw" in self.plan.sinks:
+            for night, came in intake.told(self, facts, drop, batch, counts).items():
+                counts["by_night"].setdefault(night, {}).update(came)
+        return counts
 
     def blame(self, records: DataFrame, again: bool) -> bool:
         """Packets first, then modules, then filters: each step is looked at only when those before it are not at fault."""
@@ -151,7 +161,7 @@ class FanOut(Job):
         if "hbase" in self.plan.sinks:
             self._to_hbase(alerts, batch)
         if "science" in self.plan.sinks:
-            self._to_science(alerts, good, batch)
+            self._to_tables(alerts, good, batch)
 
     def _publish(self, alerts: Alerts, good: pd.DataFrame, batch: Batch, rules: list[Filter], earlier: attempt.Attempt | None) -> dict[str, int]:
         counts: dict[str, int] = {str(topic): int(n) for topic, n in good["topics"].explode().dropna().value_counts().items()}
@@ -186,14 +196,34 @@ class FanOut(Job):
         with batch.timed("index"):
             batch.counts["indexed"] = hbase.write(self.settings, hbase.index_rows(alerts.lean(), lake_prefix=batch.prefix))
 
-    def _to_science(self, alerts: Alerts, good: pd.DataFrame, batch: Batch) -> None:
+    def _to_tables(self, alerts: Alerts, good: pd.DataFrame, batch: Batch) -> None:
+        def kept(table: str) -> DataFrame:
+            return alerts.whole(lambda part: self.without(part, self.held(good, table))).drop("reason", "value")
+
         with batch.timed("store"):
-            kept = alerts.whole(lambda part: self.without(part, self.held(good))).drop("reason", "value")
+            rows = kept("science")
             if not self.filters:  # the table has the same columns whichever job writes it
-                kept = kept.selectExpr("*", "cast(null as array<string>) topics")
-            placed = self.lake.commit(self.lake.stage(kept, "science", batch.prefix), "science")
-            if batch.first:
-                self.lake.remove("science", batch.prefix, but=placed)
+                rows = rows.selectExpr("*", "cast(null as array<string>) topics")
+            staged = {"science": self.lake.stage(rows, "science", batch.prefix)}
+            if "raw" in self.plan.sinks:
+                ours = ("lightcurve", "provenance", "topics", *(self.chain.names if self.chain else ()))
+                if self.recovery:  # the tables may hold different ones of these alerts already
+                    staged["raw"] = self.lake.stage(kept("raw").drop(*ours), "raw", batch.prefix)
+                else:
+                    staged["raw"] = self.lake.stage_columns(self.spark, staged["science"], "raw", batch.prefix, [n for n in names(rows) if n not in ours])
+            for table, folder in staged.items():
+                placed = self.lake.commit(folder, table)
+                if batch.first:
+                    self.lake.remove(table, batch.prefix, but=placed)
+
+    def _to_quarantine(self, parts: list[DataFrame], facts: pd.DataFrame, judged: dict[int, str], batch: Batch) -> None:
+        bad: intake.Named = []
+        if facts["reason"].notna().any():
+            of_all = [part.where(f"reason is not null and reason <> '{AGAIN}'").selectExpr("origin", "reason", "value") for part in parts]
+            bad = [(f"bad{'a' * place}", frame) for place, frame in enumerate(of_all)]
+        placed = intake.quarantine(self, bad, facts, judged, batch)
+        if batch.first:
+            self.lake.remove("quarantine", batch.prefix, but=placed)
 
     def _facts(self, frame: DataFrame, versions: Sequence[str]) -> pd.DataFrame:
         """The few values of each row that the driver needs; computing them fills the cache."""

@@ -1,4 +1,4 @@
-"""Packets that make their batch fail: found by halving it, left out from then on, quarantined by `ingest`."""
+"""Packets that make their batch fail: found by halving it, left out from then on, quarantined by `ingest` or `night`."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ import time
 import traceback
 from abc import ABC, abstractmethod
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from fink_broker import kafka
@@ -63,6 +63,7 @@ class Job(ABC):
         self.spark, self.settings, self.plan = spark, settings, plan
         self.name = f"{plan.name}-{survey}"
         self.checkpoint = settings.home / "checkpoints" / plan.name / survey
+        recovery.take_over(settings.home, plan, survey)
         self._learned = settings.home / "headers" / f"{survey}.json"
         self._load(survey)
         self.lake = Lake(settings)
@@ -74,7 +75,7 @@ class Job(ABC):
         self.stopping = threading.Event()
         self.fresh = True
         self.cause = ""
-        self._held: recovery.Held = {}
+        self._held: dict[str, recovery.Held] = {}  # by the first of the tables that go together
         self.since = 0.0  # when the batch in hand began [s since 1970]; 0 between two
         self._failed = (-1, 0)  # batch, how many times it failed in a row
 
@@ -108,8 +109,8 @@ class Job(ABC):
 
     @property
     @abstractmethod
-    def tables(self) -> tuple[str, ...]:
-        """Tables of the lake that together hold a row of every alert that the job is done with."""
+    def tables(self) -> tuple[tuple[str, ...], ...]:
+        """Tables of the lake that together hold a row of every alert that was done, for each work of the plan."""
 
     def rows(self, records: DataFrame) -> DataFrame:
         """Alert rows of what the source gave."""
@@ -130,7 +131,9 @@ class Job(ABC):
             if not any((self.checkpoint / "offsets").glob("[0-9]*")):
                 offsets = recovery.begin(self.settings, self.survey.topic_pattern, self.tables, self.survey.name, file)
         self.recovery = recovery.read(file)
-        self._held = recovery.held(self.settings, self.tables, self.survey.name, self.recovery.start) if self.recovery else {}
+        self._held = {}
+        if self.recovery:
+            self._held = {several[0]: recovery.held(self.settings, several, self.survey.name, self.recovery.start) for several in self.tables}
         writer = sources.stream(self, offsets).writeStream.foreachBatch(self.batch).queryName(f"{self.name} of {self.settings.home}")
         writer = writer.option("checkpointLocation", str(self.checkpoint))
         if self.trigger_seconds:
@@ -199,7 +202,8 @@ class Job(ABC):
                 seconds=round(time.time() - started, 3), stages=batch.seconds, **{**facts, **batch.counts},
             )  # fmt: skip
             if entry.rows_in:
-                self.ledger.write(entry)
+                for place, work in enumerate(self.plan.works):
+                    self.ledger.write(replace(entry, job=work, stages={} if place else entry.stages))
                 log.info("batch done", rows_in=entry.rows_in, rows_out=entry.rows_out, duplicates=entry.duplicates,
                          quarantined=sum(entry.quarantined.values()), published=sum(entry.published.values()),
                          seconds=entry.seconds, **batch.seconds)  # fmt: skip
@@ -221,17 +225,17 @@ class Job(ABC):
         batch.counts["duplicates"] = sum(verdict == "duplicate" for verdict in judged.values())
         return judged
 
-    def held(self, facts: pd.DataFrame) -> pd.DataFrame:
-        """Those rows that the tables hold already, from before the checkpoint was lost."""
-        return facts[self.is_held(facts)]
+    def held(self, facts: pd.DataFrame, table: str) -> pd.DataFrame:
+        """Those rows that a table (or those that go with it) holds already, from before the checkpoint was lost."""
+        return facts[self.is_held(facts, table)]
 
-    def uncounted(self, rows: pd.DataFrame) -> pd.DataFrame:
-        """Those rows that the ledger was not told of already, under a checkpoint that was lost."""
-        return rows[~self.ledger.counted(self.plan.name, self.survey.name, self.checkpoint_id, rows)] if self.recovery else rows
+    def uncounted(self, rows: pd.DataFrame, work: str) -> pd.DataFrame:
+        """Those rows that the ledger was not told of already as some job's, under a checkpoint that was lost."""
+        return rows[~self.ledger.counted(work, self.survey.name, self.checkpoint_id, rows)] if self.recovery else rows
 
-    def is_held(self, places: pd.DataFrame) -> Any:
-        """Which rows (topic, partition, offset) the tables hold already."""
-        return recovery.is_held(places, self._held)
+    def is_held(self, places: pd.DataFrame, table: str) -> Any:
+        """Which rows (topic, partition, offset) a table, or those that go with it, holds already."""
+        return recovery.is_held(places, self._held.get(table, {}))
 
     def counts(self, facts: pd.DataFrame, good: pd.DataFrame, batch: Batch) -> dict[str, Any]:
         """What the ledger is told of a batch."""

@@ -19,6 +19,9 @@ def check(settings: Settings, jobs: Sequence[str], surveys: Sequence[str]) -> No
     """Raise the first FinkError among: jobs, checkpoints, surveys, science modules and their parameters, Java, Kafka, HBase."""
     plans = [plan(name) for name in jobs]
     for one in plans:
+        if one.joined and set(one.rivals) & set(jobs):
+            raise ConfigError(f"job {one.name} does the work of {' and '.join(one.works)}; run it or them")
+    for one in plans:
         for survey in surveys:
             _sound(settings.home / "checkpoints" / one.name / survey)
     reads = False  # HBase, for the inputs history.…

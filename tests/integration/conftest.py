@@ -55,25 +55,24 @@ def started(settings: Settings, spark: SparkSession) -> Iterator[Start]:
 
 @pytest.fixture(scope="session")
 def filled(settings: Settings, started: Start) -> Filled:
-    """Made-up alerts of all surveys, sent and gone through `live` and `ingest`."""
+    """Made-up alerts of all surveys, sent and gone through job `night`."""
     since = time.time()
     found = Filled({}, {}, since)
     for survey, number in (("ztf", 160), ("lsst", 60), ("elasticc", 60)):
         found.packets[survey] = list(make_packets([survey], settings.schemas_path, number, seed=31))
         found.sent[survey] = send(settings, found.packets[survey])
-        jobs = [started(name, survey) for name in ("live", "ingest")]
-        wait(settings, jobs, found.sent[survey].spans(survey))
+        wait(settings, [started("night", survey)], found.sent[survey].spans(survey))
     return found
 
 
 def wait(settings: Settings, jobs: Sequence[Job], spans: Spans, seconds: float = 300) -> None:
     """Until jobs have gone past these offsets; fails with the cause when one has failed."""
     until = time.time() + seconds
-    for job in jobs:
+    for one, work in [(job, work) for job in jobs for work in job.plan.works]:
         while True:
-            done = Ledger(settings.home).done(job.plan.name, job.survey.name)
+            done = Ledger(settings.home).done(work, one.survey.name)
             if all(done.get(t, {}).get(p, 0) > last for t, parts in spans.items() for p, (_, last) in parts.items()):
                 break
-            assert not job.cause, job.cause
-            assert time.time() < until, f"{job.name} has not read all within {seconds} s"
+            assert not one.cause, one.cause
+            assert time.time() < until, f"{one.name} has not read all within {seconds} s"
             time.sleep(0.3)

@@ -22,6 +22,7 @@ from confluent_kafka import Consumer, TopicPartition
 
 from fink_broker import hbase, kafka
 from fink_broker.history import History
+from fink_broker.jobs.plans import plan
 from fink_broker.lake import Lake
 from fink_broker.ledger import Ledger, nights
 from fink_broker.services import process, stack
@@ -29,7 +30,7 @@ from fink_broker.settings import Settings, load
 from fink_broker.survey import load_survey
 from tests.integration.test_processes import ROOT, gone, variables
 
-JOBS = ("live", "ingest")
+WORKS = plan("night").works
 FILTERS = {"all_of_them": "true", "two_of_three": "pmod(cast(alert_id as bigint), 3) < 2"}
 
 
@@ -41,6 +42,7 @@ class Night:
     seed: int
     rate: float
     options: dict[str, Any] = field(default_factory=dict)
+    names: Sequence[str] = ("night",)  # of the jobs
     jobs: subprocess.Popen[bytes] | None = None
     simulator: subprocess.Popen[bytes] | None = None
     gateway: subprocess.Popen[bytes] | None = None
@@ -83,7 +85,7 @@ class Night:
             kafka.ensure_topics(self.settings, [self.topic], "input")
 
     def start_jobs(self) -> None:
-        self.jobs = self._spawn("jobs", "-m", "fink_broker", "run", *JOBS)
+        self.jobs = self._spawn("jobs", "-m", "fink_broker", "run", *self.names)
 
     def start_simulator(self) -> None:
         self.simulator = self._spawn("simulator", "-m", "tests.integration.sender", self.notes, self.seed, self.rate)
@@ -149,9 +151,9 @@ class Night:
     # what came of it
 
     def drained(self) -> bool:
-        """Whether both jobs have gone past everything that Kafka holds."""
+        """Whether the jobs have gone past everything that Kafka holds."""
         ends = kafka.end_offsets(self.settings, [self.topic])[self.topic]
-        done = [Ledger(self.home).done(job, "ztf").get(self.topic, {}) for job in JOBS]
+        done = [Ledger(self.home).done(job, "ztf").get(self.topic, {}) for job in WORKS]
         return all(one.get(part, 0) >= end for one in done for part, end in ends.items())
 
     def wait(self, ready: Callable[[], bool], seconds: float, what: str) -> None:
@@ -189,7 +191,7 @@ class Night:
             assert Counter(dict(seen)) == wanted
             origins[table] = {str(row["alert_id"]): tuple(row["origin"][name] for name in ("topic", "partition", "offset")) for row in rows}
             told[table] = len(rows)
-        assert origins["raw"] == origins["science"]  # both jobs took the same of several packets of one id
+        assert origins["raw"] == origins["science"]  # both took the same of several packets of one id
         first = {}
         for place, alert in reversed(received):
             first[alert] = place

@@ -15,31 +15,28 @@ pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
 
 def test_closed_nights_are_compacted_beside_the_jobs(broker: Broker) -> None:
-    for name in ("live", "ingest"):
-        _, query = broker.start(name)
-        query.processAllAvailable()
-        query.stop()
+    _, query = broker.start("night")
+    query.processAllAvailable()
+    query.stop()
     for seed in (981, 982):
         broker.send(70, seed=seed)
-        for name in ("live", "ingest"):
-            broker.run(name)
+        broker.run("night")
     lake = Lake(broker.settings)
     before = {table: len(list(lake.table(table).rglob("*.parquet"))) for table in ("raw", "science")}
 
     off = broker.settings.model_copy(update={"lake": broker.settings.lake.model_copy(update={"compact": False})})
-    idle = Runner(off, ["ingest"], ["ztf"])
+    idle = Runner(off, ["night"], ["ztf"])
     idle._compact()
     assert idle.compacting is None
 
-    runner = Runner(broker.settings, ["ingest"], ["ztf"])
+    runner = Runner(broker.settings, ["night"], ["ztf"])
     runner._compact()
     assert runner.compacting is not None
     first = runner.compacting
     runner._compact()  # one at a time
     assert runner.compacting is first
     broker.send(30, seed=983)  # the jobs go on meanwhile
-    for name in ("live", "ingest"):
-        broker.run(name)
+    broker.run("night")
     log = (broker.settings.home / "logs/compact.log").read_text() if first.wait(240) else ""
     assert first.returncode == 0, log
     merged = {table: len(list(lake.table(table).rglob(f"{COMPACTED}*.parquet"))) for table in before}

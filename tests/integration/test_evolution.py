@@ -18,6 +18,7 @@ import pytest
 
 from fink_broker import kafka
 from fink_broker.history import History
+from fink_broker.jobs.plans import plan
 from fink_broker.jobs.runner import make_job
 from fink_broker.lake import Lake
 from fink_broker.ledger import Ledger, nights
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
-JOBS = ("live", "ingest")
+JOB = plan("night")
 
 
 def next_version(old: Schema) -> Schema:
@@ -82,7 +83,7 @@ def apart(settings: Settings, tmp_path: Path) -> Settings:
 @pytest.fixture
 def running(spark: SparkSession, apart: Settings) -> Iterator[list[Any]]:
     """Both jobs, started once."""
-    jobs = [make_job(spark, apart, name, "ztf") for name in JOBS]
+    jobs = [make_job(spark, apart, JOB.name, "ztf")]
     queries = [job.start() for job in jobs]
     yield list(zip(jobs, queries, strict=True))
     for query in queries:
@@ -114,7 +115,7 @@ def test_a_new_version_in_the_middle_of_a_night(apart: Settings, running: list[A
     old, early, late = made[0::3], made[1::3], made[2::3]
     give(old, new=False)
     give(early, new=True)
-    wait(lambda: all(counted(apart, job) == 40 for job in JOBS), running)
+    wait(lambda: all(counted(apart, job) == 40 for job in JOB.works), running)
     lake = Lake(apart)
     assert lake.scan("quarantine", "ztf", ["reason"]).num_rows == 20
     assert all(reason.startswith("unknown schema") for reason in lake.scan("quarantine", "ztf", ["reason"]).column("reason").to_pylist())
@@ -124,11 +125,11 @@ def test_a_new_version_in_the_middle_of_a_night(apart: Settings, running: list[A
     (folder / "alert.avsc.part").write_text(schema.source)
     (folder / "alert.avsc.part").rename(folder / "alert.avsc")
     give(late, new=True)
-    wait(lambda: all(counted(apart, job) == 60 for job in JOBS), running)
+    wait(lambda: all(counted(apart, job) == 60 for job in JOB.works), running)
     assert lake.scan("raw", "ztf", ["alert_id"]).num_rows == 40
 
     fink(apart, "replay", "--quarantine", "--survey", "ztf")
-    wait(lambda: all(counted(apart, job) == 80 for job in JOBS), running)
+    wait(lambda: all(counted(apart, job) == 80 for job in JOB.works), running)
     fink(apart, "replay", "--quarantine", "--survey", "ztf")  # nothing is sent again
     assert len((apart.home / "resent/ztf.jsonl").read_text().splitlines()) == 20
 

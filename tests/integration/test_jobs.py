@@ -51,7 +51,7 @@ def test_bad_duplicated_and_changed_alerts(settings: Settings, filled: Filled, s
     changed = replace(filled.packets["ztf"][20], value=encode("ztf", made.packet))
     assert changed.alert_id == made.alert_id
     sent = send(settings, [*filled.packets["ztf"][3:13], changed, *bad_packets()])
-    wait(settings, [started("live", "ztf"), started("ingest", "ztf")], sent.spans("ztf"))
+    wait(settings, [started("night", "ztf")], sent.spans("ztf"))
     result = balance(settings, {"ztf": sent.spans("ztf")}, 14, 1.0, since)
     assert result.balanced, result
     assert (result.raw_rows, result.science_rows, result.hbase_rows) == (0, 0, 0)
@@ -100,6 +100,25 @@ def test_a_moving_object_is_found_by_its_designation(settings: Settings, filled:
     found = History(settings).sso(name)
     assert made.alert_id in {row["alert_id"] for row in found}
     assert History(settings).object("lsst", name)
+
+
+def test_ingest_writes_the_raw_table_that_night_copies(settings: Settings, spark: SparkSession, filled: Filled) -> None:
+    apart = settings.home / f"apart-{uuid.uuid4().hex[:6]}"
+    apart.mkdir()
+    shutil.copy(settings.home / "services.json", apart)
+    other = settings.model_copy(update={"broker": settings.broker.model_copy(update={"home": apart})})
+    for survey in ("ztf", "lsst"):
+        query = make_job(spark, other, "ingest", survey).start()
+        query.processAllAvailable()
+        query.stop()
+        read = "select * exclude (origin) from read_parquet('{}/raw/survey={}/**/*.parquet', hive_partitioning=true) order by alert_id"
+        of_night = duckdb.sql(read.format(settings.lake_path, survey))
+        of_ingest = duckdb.sql(read.format(apart / "lake", survey)).select(*(duckdb.ColumnExpression(name) for name in of_night.columns))
+        assert of_night.types == of_ingest.types
+        sent = {packet.alert_id for packet in filled.packets[survey]}
+        kept = [[str(row) for row in part.fetchall() if str(row[of_night.columns.index("alert_id")]) in sent] for part in (of_night, of_ingest)]
+        assert len(kept[0]) == len(sent)
+        assert kept[0] == kept[1]
 
 
 def test_enrich_from_the_raw_table_gives_what_live_gave(settings: Settings, spark: SparkSession, filled: Filled) -> None:

@@ -59,7 +59,7 @@ def events(night: Night, name: str) -> list[str]:
 def test_outages(tmp_path: Path) -> None:
     with small_disk(tmp_path / "disk") as mounted:
         options = {"lake": {"path": str(tmp_path / "disk"), "min_free_gb": 0.0}} if mounted else {}
-        night = Night(tmp_path / "home", seed=77, rate=6.0, options=options)
+        night = Night(tmp_path / "home", seed=77, rate=6.0, options=options, names=("live", "ingest"))
         try:
             night.up()
             night.start_jobs()

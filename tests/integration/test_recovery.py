@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import time
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import zip_longest
@@ -18,10 +19,11 @@ import pytest
 from pyspark.errors import StreamingQueryException
 
 from fink_broker import hbase, kafka
-from fink_broker.errors import Unavailable
+from fink_broker.errors import ConfigError, Unavailable
 from fink_broker.history import History
 from fink_broker.jobs import attempt, preflight, sources
 from fink_broker.jobs.job import Job
+from fink_broker.jobs.plans import plan
 from fink_broker.jobs.runner import make_job
 from fink_broker.lake import Lake
 from fink_broker.ledger import Ledger, nights
@@ -79,10 +81,11 @@ class Broker:
             query.stop()
 
     def left(self, name: str) -> Iterator[bool]:
-        done = Ledger(self.settings.home).done(name, "ztf")
-        for topic, parts in self.sent.spans("ztf").items():
-            for part, (_, last) in parts.items():
-                yield done.get(topic, {}).get(part, 0) <= last
+        for work in plan(name).works:
+            done = Ledger(self.settings.home).done(work, "ztf")
+            for topic, parts in self.sent.spans("ztf").items():
+                for part, (_, last) in parts.items():
+                    yield done.get(topic, {}).get(part, 0) <= last
 
     def check(self) -> None:
         """Ids in Kafka, raw and science table, HBase and the topic, as sets and as counts; the lake as DuckDB sees it."""
@@ -140,13 +143,15 @@ def broker(spark: SparkSession, settings: Settings, tmp_path: Path) -> Broker:
 Cut = Callable[[pytest.MonkeyPatch], None]
 
 
-def _cut(owner: Any, name: str, when: str) -> Cut:
-    """A plug that is pulled before or after a call."""
+def _cut(owner: Any, name: str, when: str, which: int = 1) -> Cut:
+    """A plug that is pulled before or after a call, the first or a later one."""
 
     def pull(patch: pytest.MonkeyPatch) -> None:
-        real = getattr(owner, name)
+        real, calls = getattr(owner, name), itertools.count(1)
 
         def call(*arguments: Any, **named: Any) -> Any:
+            if next(calls) < which:
+                return real(*arguments, **named)
             if when == "after":
                 real(*arguments, **named)
             raise Plug
@@ -194,16 +199,28 @@ INGEST: dict[str, Cut] = {
     "quarantine published": _cut(kafka, "publish", "after"),
     "after the ledger": _cut(Ledger, "write", "after"),
 }
+NIGHT: dict[str, Cut] = {  # which stores in one go what the two do apart
+    "half published": _half_published,
+    "indexed": _cut(hbase, "write", "after"),
+    "raw table staged": _cut(Lake, "stage_columns", "after"),
+    "half stored": _half_committed,
+    "science stored, raw not": _cut(Lake, "commit", "before", 2),
+    "raw stored": _cut(Lake, "commit", "after", 2),
+    "quarantine published": _cut(kafka, "publish_quarantine", "after"),
+    "told as live": _cut(Ledger, "write", "after"),
+    "told as live and ingest": _cut(Ledger, "write", "after", 2),
+}
 
 
-def test_cut_off_at_each_point(broker: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("live", "ingest"):  # checkpoints that start here
+@pytest.mark.parametrize("jobs", [{"live": LIVE, "ingest": INGEST}, {"night": NIGHT}], ids=["live and ingest", "night"])
+def test_cut_off_at_each_point(broker: Broker, jobs: dict[str, dict[str, Cut]], monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in jobs:  # checkpoints that start here
         _, query = broker.start(name)
         query.processAllAvailable()
         query.stop()
-    for seed, (live, ingest) in enumerate(zip_longest(LIVE, INGEST)):
-        broker.send(24, seed=900 + seed, bad=2 if ingest else 0)
-        for name, point, cuts in (("live", live, LIVE), ("ingest", ingest, INGEST)):
+    for seed, points in enumerate(zip_longest(*jobs.values())):
+        broker.send(24, seed=900 + seed, bad=2 if points[-1] else 0)
+        for (name, cuts), point in zip(jobs.items(), points, strict=True):
             if point:
                 with monkeypatch.context() as patch:
                     cuts[point](patch)
@@ -213,36 +230,55 @@ def test_cut_off_at_each_point(broker: Broker, monkeypatch: pytest.MonkeyPatch) 
                         query.awaitTermination(120)
                     assert "Plug" in job.cause, (name, point, job.cause)
             broker.run(name)
-        print(f"live {live}, ingest {ingest}")
+        print(dict(zip(jobs, points, strict=True)))
         broker.check()
 
 
-def test_a_lost_checkpoint(broker: Broker) -> None:
+def test_jobs_of_the_same_work_go_on_after_each_other(broker: Broker) -> None:
+    """`live` and `ingest` after `night`, and it again: a checkpoint that others went past is not gone back to."""
+    _, query = broker.start("night")
+    query.processAllAvailable()
+    query.stop()
+    broker.send(20, seed=970)
+    repeated = broker.packets[:3]
+    for seed, turn in enumerate((("night",), ("live", "ingest"), ("night",))):
+        broker.send(30, seed=971 + seed, bad=1)
+        send(broker.settings, repeated, into=broker.sent)  # known to whichever job saw them last
+        for name in turn:
+            broker.run(name)
+        broker.check_once()
+    assert {folder.name.rsplit("-", 1)[0] for folder in broker.settings.home.glob("checkpoints/aside/*")} == {"night-ztf"}
+    with pytest.raises(ConfigError, match="night does the work of live and ingest; run it or them"):
+        preflight.check(broker.settings, ["night", "ingest"], ["ztf"])
+
+
+@pytest.mark.parametrize("jobs", [("live", "ingest"), ("night",)], ids=["live and ingest", "night"])
+def test_a_lost_checkpoint(broker: Broker, jobs: Sequence[str]) -> None:
     import shutil
 
     began = datetime.now(UTC).isoformat(timespec="seconds")
-    for name in ("live", "ingest"):
+    for name in jobs:
         _, query = broker.start(name)
         query.processAllAvailable()
         query.stop()
     broker.send(50, seed=950, bad=1)
-    for name in ("live", "ingest"):
+    for name in jobs:
         broker.run(name)
     broker.check()
     shutil.rmtree(broker.settings.home / "checkpoints")
     broker.send(30, seed=951)
-    for name in ("live", "ingest"):
+    for name in jobs:
         broker.run(name)
     files = f"{broker.settings.lake_path}/*/**/*.parquet"
     names = {
         row[0].rsplit("/", 1)[1][:8]
         for row in duckdb.sql(f"select distinct filename from read_parquet('{files}', filename=true, union_by_name=true)").fetchall()
     }
-    assert len(names) == 4  # two jobs, two checkpoints each
+    assert len(names) == 2 * len(jobs)  # two checkpoints each
     broker.check_once()
     recovery = list(broker.settings.home.glob("checkpoints/*/*/recovery.json"))
     broker.send(5, seed=952)
-    for name in ("live", "ingest"):
+    for name in jobs:
         broker.run(name)
     assert not list(broker.settings.home.glob("checkpoints/*/*/recovery.json")), recovery
 
@@ -251,7 +287,7 @@ def test_a_lost_checkpoint(broker: Broker) -> None:
     ingest = broker.settings.ingest.model_copy(update={"starting_offsets": began})
     broker.settings = broker.settings.model_copy(update={"ingest": ingest})
     broker.send(5, seed=953)
-    for name in ("live", "ingest"):
+    for name in jobs:
         broker.run(name)
     broker.check_once()
 

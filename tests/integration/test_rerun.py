@@ -36,13 +36,13 @@ pytestmark = pytest.mark.integration
 
 @pytest.fixture(scope="module")
 def passed(settings: Settings, started: Start) -> Settings:
-    """Alerts of ZTF have passed through `live` and `ingest`, one night after the other, so that `live` knew all earlier nights as a rerun does."""
+    """Alerts of ZTF have passed through job `night`, one night after the other, so that it knew all earlier nights as a rerun does."""
     packets: dict[int, list[Packet]] = defaultdict(list)
     for packet in make_packets(["ztf"], settings.schemas_path, 60, seed=77, start_mjd=START_MJD + 400):
         packets[int(sky.night(packet.mjd, load_survey(settings.schemas_path, "ztf").longitude_deg)[0])].append(packet)
     for _, of_night in sorted(packets.items()):
         sent = send(settings, of_night)
-        wait(settings, [started(name, "ztf") for name in ("live", "ingest")], sent.spans("ztf"))
+        wait(settings, [started("night", "ztf")], sent.spans("ztf"))
     return settings
 
 
@@ -130,7 +130,7 @@ def test_the_quarantine_once_more(passed: Settings, started: Start) -> None:
         done = resend(passed, "ztf")
         assert (topic, 0, origin["offset"]) in done.sent
         spans = {topic: {0: (parts[0], parts[0])}}
-        wait(passed, [started(name, "ztf") for name in ("live", "ingest")], spans)
+        wait(passed, [started("night", "ztf")], spans)
         for name in ("raw", "science"):
             assert packet.alert_id in lake.scan(name, "ztf", ["alert_id"]).column("alert_id").to_pylist()
         assert not resend(passed, "ztf").sent
