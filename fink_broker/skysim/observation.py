@@ -93,12 +93,14 @@ class Sky:
         days: float | None = None,
         models: str = "auto",
         deep_share: float = 0.05,
+        dense_share: float = 0.0,
     ) -> None:
-        """`mix`: natural, even, or weights by kind or label; `models`: sncosmo, built-in, auto; `deep_share`: of things in LSST's deep fields."""
+        """`mix`: natural, even, or weights by kind or label; `models`: sncosmo, built-in, auto; `deep_share`: of things in LSST's deep fields;
+        `dense_share`: of ZTF's fields that are watched many times a night, mostly in one band."""
         site: Observatory = observatory(survey)
         self.survey, self.seed, self.site = survey, seed, site
         days = max(days or site.span_days, site.settle_days + 1)
-        self.heaven = Heaven(site, schedule(site, start_mjd, days, seed), templates(site, models), deep_share)
+        self.heaven = Heaven(site, schedule(site, start_mjd, days, seed, dense_share), templates(site, models), deep_share)
         self.shares = shares(mix, site)
 
     @property

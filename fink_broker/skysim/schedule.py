@@ -66,8 +66,8 @@ class Schedule:
         return found
 
 
-def schedule(site: Observatory, first_mjd: float, days: float, seed: int) -> Schedule:
-    """The plan of a survey for `days` nights from `first_mjd` [d, TAI]; one seed, one weather."""
+def schedule(site: Observatory, first_mjd: float, days: float, seed: int, dense_share: float = 0.0) -> Schedule:
+    """The plan of a survey for `days` nights from `first_mjd` [d, TAI]; one seed, one weather; `dense_share` of ZTF's fields as `_dense` says."""
     rng = np.random.default_rng([seed, 0x5C4ED])
     low, high = site.dec_range
     rows_dec = np.arange(low, high, site.field_deg) + site.field_deg / 2
@@ -90,7 +90,8 @@ def schedule(site: Observatory, first_mjd: float, days: float, seed: int) -> Sch
         dice = np.random.default_rng([seed, 0xF1E1D, field])
         ahead = (ra[field] - noon + 180) % 360 - 180  # how long before or after midnight it culminates [deg]
         up = np.flatnonzero(clear & (np.abs(ahead) < 105))
-        when, band = (_ztf if site.name == "ztf" else _deep if field >= grid else _wide)(dice, field, up, moon)
+        dense = site.name == "ztf" and np.random.default_rng([seed, 0xDE25E, field]).random() < dense_share
+        when, band = (_dense if dense else _ztf if site.name == "ztf" else _deep if field >= grid else _wide)(dice, field, up, moon)
         night, offset = when[:, 0].astype(np.int64), when[:, 1]
         hours = np.clip(ahead[night] / 15 + (_steady(dice, night)), -4.2, 3.6)
         offset = np.where(hours / 24 + offset > 0.2, -offset, offset)  # not into the dawn
@@ -135,6 +136,22 @@ def _ztf(dice: np.random.Generator, field: int, up: Ints, moon: Floats) -> tuple
     twice = dice.random(len(times)) < (0.75 if dice.random() < 0.35 else 0.05)  # by the neighbouring field, which overlaps, a minute or so later
     later = times[twice] + np.column_stack([np.zeros(twice.sum()), dice.choice([0.00047, 0.0009, 0.0014, 0.003], int(twice.sum()))])
     return np.concatenate([times, later]), np.concatenate([bands, bands[twice]])
+
+
+def _dense(dice: np.random.Generator, field: int, up: Ints, moon: Floats) -> tuple[Floats, Ints]:
+    """High-cadence programmes (Bellm et al. 2019, PASP 131, 068003; Kupfer et al. 2021, MNRAS 505, 1254): runs of nights, in most fields in one band, three to
+    forty visits a night within hours; every second field is watched by the public survey, too."""
+    only = int(dice.random() < 0.8)  # r, as the Galactic plane
+    both = dice.random() < 0.25
+    length = int(dice.integers(2, 15))
+    chosen = up[(up + field) % (length + int(dice.integers(5, 40))) < length]
+    visits = dice.poisson(np.exp(dice.uniform(np.log(3), np.log(40))), len(chosen)) + 1
+    when = np.column_stack([np.repeat(chosen, visits), dice.uniform(0, dice.uniform(0.06, 0.2), visits.sum())])
+    band = np.where((dice.random(len(when)) < 0.5) & both, 1 - only, only).astype(np.int64)
+    if dice.random() < 0.5:
+        public, bands = _ztf(dice, field, up, moon)
+        when, band = np.concatenate([when, public]), np.concatenate([band, bands])
+    return when, band
 
 
 def _wide(dice: np.random.Generator, field: int, up: Ints, moon: Floats) -> tuple[Floats, Ints]:

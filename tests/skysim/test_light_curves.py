@@ -10,6 +10,7 @@ from fink_broker.errors import ConfigError
 from fink_broker.skysim import BLOCK, KINDS, LABELS, Sky, light_curves, shares
 from fink_broker.skysim.lightcurves import PARAMETERS
 from fink_broker.skysim.observatory import LSST, ZTF
+from fink_broker.skysim.schedule import schedule
 from fink_broker.survey import NEUTRAL
 
 POINTS = ("mjd", "band", "flux", "flux_err", "mag", "mag_err", "limit_mag", "kind")
@@ -111,6 +112,20 @@ def test_variables_repeat_with_their_period() -> None:
         if r.sum() > 30:
             lines.append(np.abs(np.diff(flux)).sum() / np.abs(np.diff(seen.flux[part][r])).sum())
     assert np.median(lines) < 0.6  # folded, the light runs smoothly
+
+
+def test_some_fields_of_ztf_are_watched_many_times_a_night() -> None:
+    plain, half, dense = (schedule(ZTF, 61000.0, 90.0, 6, share) for share in (0.0, 0.5, 1.0))
+    visits = [[one.mjd[begin : begin + count] for begin, count in zip(one.start, one.count, strict=True)] for one in (plain, half)]
+    assert np.mean([np.array_equal(*both) for both in zip(*visits, strict=True) if len(both[0])]) == pytest.approx(0.5, abs=0.08)  # the others are as they were
+    most, bands = [], []
+    for begin, count in zip(dense.start, dense.count, strict=True):
+        mjd, band = dense.mjd[begin : begin + count], dense.band[begin : begin + count]
+        most.append(np.bincount(np.floor(mjd - 61000 + 0.3).astype(int), minlength=1).max())
+        bands.append(len(np.unique(band)))
+    assert np.mean(np.array(most) > 12) > 0.3
+    assert 0.25 < np.mean(np.array(bands) == 1) < 0.6
+    assert (np.diff(dense.mjd[dense.start[3] : dense.start[3] + dense.count[3]]) >= 0).all()
 
 
 def test_mixes(sky: Sky) -> None:
