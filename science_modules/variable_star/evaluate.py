@@ -14,9 +14,10 @@ import numpy as np
 import pandas as pd
 
 from fink_broker import sky
+from fink_broker.model import Onnx
 from fink_broker.settings import data_folder
 from fink_broker.skysim.realism import real
-from science_modules.variable_star import CLASSES
+from science_modules.variable_star import CLASSES, folded
 
 TYPES = (
     ("RR Lyrae", re.compile(r"RRLyr.*")),
@@ -86,7 +87,11 @@ def main() -> None:
     for kind in CLASSES:
         mine = found[told & (np.array(truth) == kind)]
         print(f"| {kind} | {len(mine)} | " + " | ".join(str((mine["class"] == name).sum()) for name in CLASSES) + " |")
-    print(f"\naccuracy {(found['class'] == np.array(truth))[told].mean():.3f}")
+    fold, table = folded(alerts, module.min_points)
+    (chances,) = Onnx(module.model_paths()[0])(table.astype(np.float32))
+    of_truth = chances[np.arange(len(table)), [CLASSES.index(truth[row]) for row in fold.row]]
+    right = (found["class"] == np.array(truth))[told]
+    print(f"\naccuracy {right.mean():.3f} ({right.sum()}); mean log-likelihood of the true class {np.log(np.maximum(of_truth, 1e-9)).mean():.2f}")
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from fink_broker.skysim import light_curves
 from fink_broker.skysim.population import KINDS
 from science_modules._baseline import cuts, regression, simple
 from science_modules.variable_star import CLASSES, CONTEXT, OF_PERIOD, VariableStar, folded, proposals
+from science_modules.variable_star.cadence import cut
 from science_modules.variable_star.periods import Fold, joined
 from science_modules.variable_star.trees import onnx_file
 
@@ -28,24 +29,28 @@ MIX = {"rr_lyrae": 3, "cepheid": 2, "eclipsing_binary": 3, "long_period_variable
 NAMES = {"rr_lyrae": "RR Lyrae", "cepheid": "Cepheid", "eclipsing_binary": "eclipsing binary", "long_period_variable": "long-period variable"}
 ROUNDS, PERIOD_ROUNDS = 300, 200  # of boosting
 PARTS = 3  # of the training alerts: the chances that the trees of periods see are of trees that did not
+CUT, LESS = 0.3, ", cut"  # of the training alerts, if enough is left; what `how` says then: a public survey's cadence is not the only one
 BEGUN = 0.3  # of the training alerts of what lasts: the simulated ZTF has seen it for years, and trees would call nothing periodic that is new
 CHECKED = 300
 BATCH = 2000  # things whose alerts are joined to their past at once
+SKIES = {  # where an equal number of things each come from: ZTF's alert alone, ZTF's with all earlier alerts of the object, LSST's, ZTF's of dense programmes
+    "ztf random": ("ztf", "random", 0.0), "ztf all": ("ztf", "all", 0.0), "lsst random": ("lsst", "random", 0.0), "ztf dense": ("ztf", "random", 1.0),
+}  # fmt: skip
 
 
 def sample(things: int, seed: int) -> Iterator[tuple[pd.DataFrame, pd.DataFrame]]:
-    """One alert of each thing with its history, part by part: ZTF's alert alone, ZTF's with all earlier alerts of the object, LSST's, each a third."""
-    for place, (survey, at) in enumerate((("ztf", "random"), ("ztf", "all"), ("lsst", "random"))):
-        left, first, share = things // 3, 0, BATCH if at == "random" else BATCH // 2
+    """One alert of each thing with its history, part by part of SKIES."""
+    for place, (how, (survey, at, dense)) in enumerate(SKIES.items()):
+        left, first, share = things // len(SKIES), 0, BATCH if at == "random" else BATCH // 2
         while left > 0:
-            frame, truth = light_curves(min(left, share), survey, seed + place, first=first, at=at, forced=first % 4 > 0, mix=MIX)
+            frame, truth = light_curves(min(left, share), survey, seed + place, first=first, at=at, forced=first % 4 > 0, mix=MIX, dense_share=dense)
             left, first = left - share, first + share // 1000
             store = points_of(frame) if at == "all" else None
             chosen = ~truth["thing"].duplicated(keep="last").to_numpy()
             frame, truth = frame[chosen].reset_index(drop=True), truth[chosen].reset_index(drop=True)
             alerts = pd.concat([frame, with_past(frame, store)], axis=1)[[*curve.HISTORY_INPUTS, *CONTEXT, "ss_object_id"]]
             many = (alerts["n_detections"] >= 10) & alerts["ss_object_id"].isna()
-            truth = truth.assign(how=f"{survey} {at}", wanted=truth["kind"].map(NAMES).fillna("not periodic"))
+            truth = truth.assign(how=how, wanted=truth["kind"].map(NAMES).fillna("not periodic"))
             yield alerts[many].reset_index(drop=True), truth[many].reset_index(drop=True)
 
 
@@ -54,6 +59,20 @@ def begun(alerts: pd.DataFrame, chosen: NDArray[np.bool_]) -> pd.DataFrame:
     first = [mjd[0] for mjd in alerts["history.mjd"]]
     number = [max(int((kind == "detection").sum()), 10) for kind in alerts["history.kind"]]
     return alerts.assign(first_mjd=np.where(chosen, first, alerts["first_mjd"]), n_detections=np.where(chosen, number, alerts["n_detections"]))
+
+
+def with_cut(
+    alerts: pd.DataFrame, truth: pd.DataFrame, held: NDArray[np.bool_], new: NDArray[np.bool_], rng: np.random.Generator
+) -> tuple[pd.DataFrame, pd.DataFrame, NDArray[np.bool_]]:
+    """Alerts for training, of which CUT lose points and the `new` have just begun, and those `held`, whole and once more with points lost; truth; held."""
+    fewer, shorter = cut(alerts, held | (rng.random(len(alerts)) < CUT), rng)
+    stay = held | ~shorter
+    row = np.concatenate([np.flatnonzero(stay), np.flatnonzero(shorter)])
+    less = np.arange(len(row)) >= stay.sum()
+    how = truth["how"].to_numpy(object)[row]
+    young = new[row] | (less & (truth["how"] == "lsst random").to_numpy()[row])  # what LSST did not see was before it began: its points are all there are
+    both = pd.concat([alerts[stay], fewer[shorter]], ignore_index=True)
+    return begun(both, young), truth.iloc[row].reset_index(drop=True).assign(how=np.where(less, how + LESS, how)), held[row]
 
 
 def recovered(found: Fold, truth: pd.DataFrame) -> NDArray[np.bool_]:
@@ -81,19 +100,20 @@ def export(model: HistGradientBoostingClassifier, table: NDArray[np.float32], fi
 def main() -> None:
     """Train, test on other things of the same sky, write the models and their check set."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--things", type=int, default=144_000, help="simulated objects")
+    parser.add_argument("--things", type=int, default=192_000, help="simulated objects")
     parser.add_argument("--seed", type=int, default=21)
     parser.add_argument("--out", type=Path, default=FOLDER)
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     say = print
 
-    rng = np.random.default_rng(options.seed)
+    rng, dice = np.random.default_rng(options.seed), np.random.default_rng([options.seed, 1])
     folds, tables, truths, plains, tests, checked = [], [], [], [], [], []
     for alerts, truth in sample(options.things, options.seed):
         held = rng.random(len(alerts)) < 0.25
         lasting = truth["kind"].map({name: kind.lasting for name, kind in KINDS.items()}).to_numpy(bool)
-        alerts = begun(alerts, ~held & lasting & (rng.random(len(alerts)) < BEGUN))
+        new = ~held & lasting & (rng.random(len(alerts)) < BEGUN)
+        alerts, truth, held = with_cut(alerts, truth, held, new, dice)
         one, numbers = folded(alerts, 12)
         mine = held[one.row]
         folds.append(one)
@@ -101,12 +121,14 @@ def main() -> None:
         truths.append(truth.iloc[one.row])
         plains.append(simple(curve.points(alerts, prefix="history"), len(alerts))[one.row])
         tests.append(mine)
+        mine = mine & ~truth["how"].str.endswith(LESS).to_numpy()[one.row]
         kept = alerts.iloc[one.row[mine]][[*curve.HISTORY_INPUTS, *CONTEXT]].assign(truth=truth["wanted"].to_numpy()[one.row[mine]])
         checked.append(kept.iloc[: CHECKED * BATCH * 3 // options.things + 1])
     found, truth = joined(folds), pd.concat(truths, ignore_index=True)
     table, plain, test = (np.concatenate(parts) for parts in (tables, plains, tests))
     wanted, good = truth["wanted"].map(CLASSES.index).to_numpy(), recovered(found, truth)
-    say(f"{(~test).sum()} alerts for training, {test.sum()} for the test")
+    less = truth["how"].str.endswith(LESS).to_numpy()
+    say(f"{(~test).sum()} alerts for training, {(~test & less).sum()} of them cut; {(test & ~less).sum()} for the test, {(test & less).sum()} also cut")
 
     model = export(trees(ROUNDS, options.seed).fit(table[~test], wanted[~test]), table, options.out / "model.onnx")
     (chances,) = model(table)
@@ -125,24 +147,25 @@ def main() -> None:
     right, sure = good[np.arange(len(good)), chosen], likely.max(axis=1)
 
     guess = chances.argmax(axis=1)
-    line, cut = regression(table[~test], wanted[~test]).predict(table), cuts(plain[~test], wanted[~test]).predict(plain[:, :2])
+    line, rule = regression(table[~test], wanted[~test]).predict(table), cuts(plain[~test], wanted[~test]).predict(plain[:, :2])
     for how in dict.fromkeys(truth["how"]):
         mine = test & (truth["how"] == how).to_numpy()
         often = np.bincount(wanted[mine]).max() / mine.sum()
-        answers = {"model": guess, "cuts in colour and magnitude": cut, "logistic regression on the same numbers": line}
+        answers = {"model": guess, "cuts in colour and magnitude": rule, "logistic regression on the same numbers": line}
         told = ", ".join(f"{name} {accuracy_score(wanted[mine], one[mine]):.3f}" for name, one in answers.items())
         f1 = f1_score(wanted[mine], guess[mine], average="macro")
         say(f"{how}: {mine.sum()} alerts, accuracy: {told}, always the most frequent class {often:.3f}; macro F1 {f1:.3f}")
         for kind, name in NAMES.items():
             those = mine & (truth["kind"] == kind).to_numpy()
             likelier = those & (sure > 0.5)
-            shares = [100 * one.mean() for one in (right[those], good[those, 0], good[those].any(axis=1), right[likelier])]
+            shares = [100 * one.sum() / max(len(one), 1) for one in (right[those], good[those, 0], good[those].any(axis=1), right[likelier])]
             say(f"   {name}: {those.sum()}, period recovered {shares[0]:.0f} % (best wave {shares[1]:.0f} %, among the proposed {shares[2]:.0f} %), "
                 f"of {likelier.sum()} with a probability above 0.5 {shares[3]:.0f} %")  # fmt: skip
     for low in np.arange(0, 1, 0.2):
-        those = test & (sure >= low) & (sure < low + 0.2)
+        those = test & ~less & (sure >= low) & (sure < low + 0.2)
         say(f"period_probability {low:.1f} to {low + 0.2:.1f}: {those.sum()}, on average {sure[those].mean():.2f}, right {right[those].mean():.2f}")
-    say("confusion (rows true):", *CLASSES, "\n", confusion_matrix(wanted[test], guess[test], normalize="true").round(2))
+    whole = test & ~less
+    say("confusion (rows true):", *CLASSES, "\n", confusion_matrix(wanted[whole], guess[whole], normalize="true").round(2))
     some = pd.concat(checked, ignore_index=True)
     check = some.sample(min(CHECKED, len(some)), random_state=options.seed, ignore_index=True)
     check.to_parquet(options.out / "check.parquet", compression="zstd")

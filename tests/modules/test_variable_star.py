@@ -143,6 +143,51 @@ def test_periods_of_simulated_stars_are_chosen_better_than_by_the_highest_wave()
     assert stars["period_probability"].mean() == pytest.approx(right.mean(), abs=0.12)
 
 
+def test_stars_watched_many_times_a_night_in_one_band_are_told() -> None:
+    print("seed 78")
+    alerts, truth = light_curves(600, "ztf", seed=78, mix={"rr_lyrae": 1, "long_period_variable": 1}, dense_share=1.0)
+    alerts = pd.concat([alerts, with_past(alerts)], axis=1)
+    module = MODULE()
+    module.setup()
+    found = module.process(alerts[list(module.inputs)])
+    in_one = (alerts["history.band"].map(lambda bands: len(set(bands))) == 1) & found["class"].notna()
+    rr_lyrae = (truth["kind"] == "rr_lyrae") & in_one
+    assert rr_lyrae.sum() > 60
+    assert (found["class"] == "RR Lyrae")[rr_lyrae].mean() > 0.85  # 2.0, which did not know such fields: 0.72
+    assert (found["class"] == "long-period variable")[in_one & ~rr_lyrae].mean() > 0.75
+
+
+def test_cut_light_curves_are_parts_of_the_whole_that_can_be_folded() -> None:
+    from science_modules.variable_star.cadence import cut
+
+    print("seed 9")
+    alerts, _ = light_curves(300, "ztf", seed=9, mix={"rr_lyrae": 1}, dense_share=0.5)
+    alerts = pd.concat([alerts, with_past(alerts)], axis=1)
+    chosen = np.arange(len(alerts)) % 3 > 0
+    less, shorter = cut(alerts, chosen, np.random.default_rng(9))
+    assert shorter.sum() > 40
+    assert not shorter[~chosen].any()
+    bands, days, number = [], [], []
+    for (_, one), (_, other), changed in zip(alerts.iterrows(), less.iterrows(), shorter, strict=True):
+        whole = list(zip(one["history.mjd"], one["history.band"], one["history.kind"], strict=True))
+        left = list(zip(other["history.mjd"], other["history.band"], other["history.kind"], strict=True))
+        assert left == [point for point in whole if point in set(left)]
+        assert (len(left) < len(whole)) == changed
+        assert whole[-1] in left
+        if changed:
+            bands.append(len(set(other["history.band"])))
+            days.append(left[-1][0] - left[0][0])
+            number.append(len(left))
+    assert 0.3 < np.mean(np.array(bands) == 1) < 0.95
+    assert min(days) < 10
+    assert max(days) > 20
+    assert min(number) >= 12
+    folds, _ = sys.modules["fink_science_modules.variable_star"].folded(less[shorter].reset_index(drop=True), 12)
+    assert len(folds.row) == shorter.sum()
+    again, _ = cut(alerts, chosen, np.random.default_rng(9))
+    assert all(np.array_equal(one, other) for one, other in zip(less["history.mjd"], again["history.mjd"], strict=True))
+
+
 def test_a_sine_on_a_star_is_periodic_and_noise_is_not() -> None:
     rng = np.random.default_rng(4)
     found = run(*(alert(rng, 0.55, 2500.0) for _ in range(10)), *(alert(rng, 0.55, 0.0) for _ in range(10)))
