@@ -197,7 +197,7 @@ class Run:
         """Copies of what HBase holds under other names, so that no table is empty; how many alerts were added."""
         connection = hbase.connect(self.settings)
         prefix, added = self.settings.hbase.prefix, 0
-        tables = {name: list(connection.table(f"{prefix}_{name}").scan(limit=4000)) for name in ("history", "alert", "position")}
+        tables = {name: list(connection.table(f"{prefix}_{name}").scan(limit=4000)) for name in ("history", "object", "alert", "position")}
         copies = -(-number // max(len(tables["alert"]), 1))
         for copy in range(copies):
             for name, rows in tables.items():
@@ -272,7 +272,7 @@ def _sizes(home: Path) -> dict[str, int]:
 def _copied(key: bytes, table: str, copy: int) -> bytes:
     """A key of the same table for another object."""
     parts = key.decode().split("|")
-    parts[{"history": 2, "alert": 2, "position": 3}[table]] += f"x{copy}"
+    parts[{"history": 2, "object": 2, "alert": 2, "position": 3}[table]] += f"x{copy}"
     if table != "position":
         parts[0] = hbase.salt(parts[1] + parts[2])
     return "|".join(parts).encode()

@@ -56,8 +56,7 @@ class Earlier:
 
     def read(self, wanted: Sequence[Wanted]) -> Iterable[Iterable[Told]]:
         """What some alerts of each object told, from HBase."""
-        history, most = _history(self.settings), self.settings.science.history_alerts
-        return history.together(lambda one: list(history.earlier(self.survey, *one, most)), wanted)
+        return _history(self.settings).earlier(self.survey, wanted, self.settings.science.history_alerts)
 
 
 class Replayed(Earlier):

@@ -3,6 +3,7 @@
 | table | key | holds |
 |---|---|---|
 | history | salt, survey, object, reversed time, alert id | an alert: neutral columns, module results; its light curve; Kafka position, and o:x if not public |
+| object | salt, survey, object | a cell an alert (column as in position): the time of the earliest point of its light curve; empty without one |
 | alert | salt, survey, alert id | where that alert stands in history, and its files in the lake |
 | position | salt, HEALPix pixel, survey, object | narrow, a cell an alert (column: reversed time, alert id): position, time, brightness |
 | topic | topic, reversed time, alert id | narrow: the latest alerts of a substream |
@@ -12,7 +13,7 @@ Cells a:j (columns and results) and l:j (light curve) are JSON under zlib (`pack
 
 Keys are text of fixed width where order matters. Each alert's cells have names of their own, so that a batch which runs again
 writes the same cells, and the newest comes first in whatever order alerts arrive: HBase gives the first cell of a position
-row alone. In a position row the alerts that are not public come last. An alert without an object is filed under its Solar
+row alone. In the rows of position and object the alerts that are not public come last. An alert without an object is filed under its Solar
 System designation, or else its own id.
 """
 
@@ -28,6 +29,7 @@ from typing import TYPE_CHECKING, Any
 
 from fink_broker.errors import FinkError, NotFound, StoreError, Unavailable
 from fink_broker.frame import layout
+from fink_broker.log import Logger
 from fink_broker.retry import retried
 
 if TYPE_CHECKING:
@@ -36,8 +38,10 @@ if TYPE_CHECKING:
 
     from fink_broker.settings import Settings
 
+log = Logger("hbase")
 TABLES: dict[str, dict[str, dict[str, str]]] = {
     "history": {"a": {}, "l": {}, "o": {}},
+    "object": {"n": {}},
     "alert": {"p": {}},
     "position": {"n": {}},
     "topic": {"n": {}},
@@ -127,6 +131,10 @@ def create_tables(settings: Settings) -> list[str]:
         with _asked(settings) as connection:
             there = {name.decode() for name in connection.tables()}
         missing = [table for table in TABLES if table_name(settings, table) not in there]
+        if "object" in missing and "history" not in missing:
+            log.warning(
+                "a table of an older broker lacks its index: modules see earlier nights once `fink run index` has put the science table again", new="object"
+            )
         with ThreadPoolExecutor(len(TABLES)) as pool:
             return [name for name in pool.map(lambda table: _create(settings, table), missing) if name]
 
@@ -185,6 +193,7 @@ def index_rows(frame: DataFrame, lake_prefix: str = "") -> DataFrame:
         f"to_json(struct({packed}), map('ignoreNullFields', 'false')) neutral",
         f"to_json(struct({', '.join(NARROW)})) narrow",
         f"to_json(cast(lightcurve as struct<{CURVE}>)) lightcurve",
+        "if(lightcurve is null, '', cast(coalesce(array_min(lightcurve.mjd), mjd) as string)) reach",
         "concat_ws('|', origin.topic, origin.partition, origin.offset) origin",
         f"concat_ws('|', night, '{lake_prefix}') files",
     )
@@ -225,6 +234,7 @@ def put(address: tuple[str, int], prefix: str, rows: pd.DataFrame, batch_rows: i
             curve = {b"l:j": pack(row.lightcurve)} if isinstance(row.lightcurve, str) else {}
             private = {b"o:x": b""} if row.side.endswith(PRIVATE) else {}
             batches["history"].put(row.history.encode(), {b"a:j": pack(row.neutral), b"o:p": row.origin.encode(), **private, **curve})
+            batches["object"].put(row.history.rsplit("|", 2)[0].encode(), {f"{row.side}{row.latest}".encode(): row.reach.encode()})
             batches["alert"].put(row.alert.encode(), {b"p:h": row.history.encode(), b"p:f": row.files.encode()})
             batches["position"].put(row.position.encode(), {f"{row.side}{row.latest}".encode(): narrow})
             for topic in row.topics:

@@ -6,7 +6,7 @@ import contextlib
 import json
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -21,7 +21,6 @@ from fink_broker.retry import retried
 if TYPE_CHECKING:
     from fink_broker.settings import Settings
 
-S = TypeVar("S")
 T = TypeVar("T")
 Row = dict[str, Any]
 Found = tuple[bytes, dict[bytes, bytes]]
@@ -29,6 +28,7 @@ MOST = 10_000
 MOST_IN_CONE = 100_000  # objects that one range of a cone may hold
 MOST_CURVES = 40  # alerts whose own light curves are put together
 SCAN_ROWS = 1000
+GET_ROWS = 200
 IDLE_SECONDS = 60.0  # a connection unused for longer may have been closed at the other end
 POINT = ("mjd", "band", "flux", "flux_err", "mag", "mag_err", "limit_mag", "kind")
 
@@ -88,23 +88,20 @@ class History:
         ordered = sorted((point for key, point in points.items() if key not in doubled), key=lambda point: point[0])
         return {name: [point[i] for point in ordered] for i, name in enumerate(POINT)}
 
-    def earlier(self, survey: str, object_id: str, before_mjd: float, first_mjd: float, most: int) -> Iterator[tuple[float, dict[str, list[Any]]]]:
-        """Light curves that public alerts of an object from before a time told, newest first: [d, TAI] of the alert, and its points.
+    def earlier(self, survey: str, wanted: Sequence[tuple[str, float, float]], most: int) -> list[list[tuple[float, dict[str, list[Any]]]]]:
+        """Light curves that public alerts from before a time told, newest first: [d, TAI] of the alert, and its points.
 
-        After each come those that reach further back, so few alerts tell all: until its first detection (-inf: not known), and at most `most`.
+        `wanted`: object, that time, and its first detection [MJD TAI] (-inf: not known). After each alert comes one that reaches further
+        back, so few tell all: until the first detection, and at most `most`. Two readings for all of them: which alerts there are, then the light curves.
         """
-        prefix = _object_key(survey, object_id)
-
-        def newest(before: float) -> tuple[float, dict[str, list[Any]]] | None:
-            start = prefix + hbase.reversed_time(before).encode() + (b"~" if before == before_mjd else b"")
-            while found := self._scan("history", start, _after(prefix), [b"l:j", b"o:x"], 1):
-                ((key, cells),) = found
-                if b"l:j" in cells and b"o:x" not in cells:
-                    return hbase.LAST_MJD - int(key.split(b"|")[-2]) / 1e6, _read(cells[b"l:j"])
-                start = key + b"\0"
-            return None
-
-        return reaching(newest, before_mjd, first_mjd, most)
+        prefixes = [_object_key(survey, name) for name, _, _ in wanted]
+        known = self._many("object", [prefix[:-1] for prefix in prefixes], b"n")
+        chosen = [
+            [(seen, prefix + told["alert"]) for seen, told in reaching(_newest(known.get(prefix[:-1], {}), before), before, first, most)]
+            for prefix, (_, before, first) in zip(prefixes, wanted, strict=True)
+        ]
+        curves = self._many("history", [key for alerts in chosen for _, key in alerts], b"l:j")
+        return [[(seen, _read(curves[key][b"l:j"])) for seen, key in alerts if key in curves] for alerts in chosen]
 
     def alert(self, alert_id: str, survey: str | None = None, *, public_only: bool = False) -> tuple[Row, str]:
         """One alert, and "NIGHT|PREFIX" of its files in the lake; NotFound when no survey has it."""
@@ -151,10 +148,6 @@ class History:
         if not found:
             raise NotFound(f"no alert of a Solar System object named {designation}; write it as the survey does, such as '2015 AB1' or a number")
         return found
-
-    def together(self, action: Callable[[S], T], items: Iterable[S]) -> Iterator[T]:
-        """What an action that reads gives for each item, in their order; as many at a time as there are connections."""
-        return self._pool.map(action, items)
 
     def holds(self, survey: str, alert_ids: Sequence[str]) -> set[str]:
         """Those of some alerts that the history table has."""
@@ -220,6 +213,16 @@ class History:
 
         return self._run(scan)
 
+    def _many(self, table: str, keys: Sequence[bytes], column: bytes) -> dict[bytes, dict[bytes, bytes]]:
+        """Those of some rows that there are, many at a time: for each by itself the way there and back costs more than the reading."""
+        asked = list(dict.fromkeys(keys))
+        parts = [asked[start : start + GET_ROWS] for start in range(0, len(asked), GET_ROWS)]
+
+        def get(part: list[bytes]) -> list[Found]:
+            return self._run(lambda connection: list(self._table(connection, table).rows(part, columns=[column])))
+
+        return dict(row for found in self._pool.map(get, parts) for row in found)
+
     def _row(self, table: str, key: bytes, column: bytes) -> dict[bytes, bytes]:
         return self._run(lambda connection: self._table(connection, table).row(key, columns=[column]))
 
@@ -262,6 +265,18 @@ def _close(connection: Any) -> None:
 
     with contextlib.suppress(OSError, TException):
         connection.close()
+
+
+def _newest(cells: dict[bytes, bytes], first_before: float) -> Callable[[float], tuple[float, dict[str, Any]] | None]:
+    """What gives the newest public alert from before a time, by the cells of an object's row: its time, its earliest point's, the end of its key."""
+    told = [(name[2:], float(reach)) for name, reach in sorted(cells.items()) if reach and not name.startswith(f"n:{hbase.PRIVATE}".encode())]
+
+    def newest(before: float) -> tuple[float, dict[str, Any]] | None:
+        start = hbase.reversed_time(before).encode() + (b"~" if before == first_before else b"")
+        found = next((one for one in told if one[0] >= start), None)
+        return (hbase.LAST_MJD - int(found[0].partition(b"|")[0]) / 1e6, {"mjd": [found[1]], "alert": found[0]}) if found else None
+
+    return newest
 
 
 def _object_key(survey: str, object_id: str) -> bytes:

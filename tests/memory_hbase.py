@@ -33,12 +33,14 @@ class Memory:
         cells = {b"a:j": hbase.pack(json.dumps(row)), b"o:p": b"topic|0|%d" % len(self.stored["history"])}
         cells |= {} if row["public"] else {b"o:x": b""}
         self.stored["history"][key] = cells | ({b"l:j": hbase.pack(json.dumps(curve))} if curve else {})
+        column = f"n:{'' if row['public'] else hbase.PRIVATE}{when}|{alert}".encode()
+        reach = str(min(curve["mjd"], default=row["mjd"])) if curve else ""
+        self.stored["object"].setdefault(f"{hbase.salt(survey + who)}|{survey}|{who}".encode(), {})[column] = reach.encode()
         self.stored["alert"][f"{hbase.salt(survey + alert)}|{survey}|{alert}".encode()] = {b"p:h": key, b"p:f": files.encode()}
         narrow = json.dumps({name: row[name] for name in hbase.NARROW if row.get(name) is not None}).encode()
         pixel = int(sky.healpix(row["ra"], row["dec"])[0])
         salt = hbase.salt(str(pixel >> 2 * (sky.ORDER - hbase.COARSE_ORDER)))
         place = f"{salt}|{pixel >> 2 * (sky.ORDER - hbase.PIXEL_ORDER):012d}|{survey}|{who}".encode()
-        column = f"n:{'' if row['public'] else hbase.PRIVATE}{when}|{alert}".encode()
         self.stored["position"].setdefault(place, {})[column] = narrow
         for topic in topics:
             self.stored["topic"][f"{topic}|{when}|{alert}".encode()] = {b"n:j": narrow}
@@ -55,6 +57,12 @@ class Table:
     def row(self, key: bytes, columns: list[bytes]) -> Cells:
         """Cells of one row."""
         return _chosen(self.memory.stored[self.name].get(key, {}), columns)
+
+    def rows(self, keys: list[bytes], columns: list[bytes]) -> list[tuple[bytes, Cells]]:
+        """Those of some rows that there are, with the cells asked for."""
+        assert len(set(keys)) == len(keys)
+        found = [(key, _chosen(self.memory.stored[self.name].get(key, {}), columns)) for key in keys]
+        return [(key, cells) for key, cells in found if cells]
 
     def scan(
         self, row_start: bytes, row_stop: bytes, columns: list[bytes], filter: str | None = None, limit: int | None = None, batch_size: int = 1000

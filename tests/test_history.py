@@ -127,13 +127,22 @@ def test_light_curves_of_earlier_public_alerts(made: Made) -> None:
     history, memory = made
     for number in range(0, 20, 2):
         memory.file(row := stored(number, public=number != 10), curve(row, days=3))
-    found = list(history.earlier("ztf", "ZTF23aaaaaaa", 60013.0, -np.inf, 12))
+
+    def earlier(name: str, before: float, first: float, most: int) -> list[tuple[float, dict[str, list[Any]]]]:
+        other = ("ZTF23aaaaaab", 60013.0, -np.inf)
+        found = history.earlier("ztf", [other, (name, before, first), other], most)
+        assert found[0] == found[2] == []
+        return found[1]
+
+    found = earlier("ZTF23aaaaaaa", 60013.0, -np.inf, 12)
     assert [seen for seen, _ in found] == [60012, 60008, 60004, 60000]  # each reaches 3 days back, and at 10 it was not public
     assert found[0][1]["mjd"] == [60009, 60010, 60011, 60012]
-    assert [seen for seen, _ in history.earlier("ztf", "ZTF23aaaaaaa", 60013.0, -np.inf, 2)] == [60012, 60008]
-    assert [seen for seen, _ in history.earlier("ztf", "ZTF23aaaaaaa", 60013.0, 60005.0, 12)] == [60012, 60008]  # its first detection is among them
-    assert list(history.earlier("ztf", "ZTF23aaaaaaa", 60000.0, -np.inf, 5)) == []
-    assert list(history.earlier("ztf", "ZTF23aaaaaa", 60013.0, -np.inf, 5)) == []
+    assert [seen for seen, _ in earlier("ZTF23aaaaaaa", 60013.0, -np.inf, 2)] == [60012, 60008]
+    assert [seen for seen, _ in earlier("ZTF23aaaaaaa", 60013.0, 60005.0, 12)] == [60012, 60008]  # its first detection is among them
+    assert earlier("ZTF23aaaaaaa", 60000.0, -np.inf, 5) == []
+    assert earlier("ZTF23aaaaaa", 60013.0, -np.inf, 5) == []
+    found = history.earlier("ztf", [("ZTF23aaaaaaa", before, -np.inf) for before in (60004.0, 60005.0)], 1)
+    assert [[seen for seen, _ in told] for told in found] == [[60002], [60004]]  # an alert of that very time is not before it
 
 
 def test_latest_of_a_topic_by_pages_of_time(made: Made) -> None:

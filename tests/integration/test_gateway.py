@@ -130,6 +130,9 @@ def test_the_tables_are_laid_out_as_documented(settings: Settings, filled: Fille
     assert sum(map(len, filled.packets.values())) <= len(there["history"])
     for name in ("history", "alert", "sso"):
         assert set(there[name]) == set(again.stored[name]), name
+    curves = {key: json.loads(hbase.unpack(cells[b"l:j"])) for key, cells in there["history"].items()}
+    told = {f"{key.rsplit(b'|', 2)[0].decode()} {key.split(b'|', 3)[3].decode()}": min(curve["mjd"]) for key, curve in curves.items()}
+    assert told == {f"{key.decode()} {name.decode().lstrip('n:~')}": float(reach) for key, cells in there["object"].items() for name, reach in cells.items()}
     for name in ("position", "sso"):
         for key, cells in again.stored[name].items():
             for column, cell in cells.items():
