@@ -48,6 +48,7 @@ class Lake:
             raise StoreError(f"the lake at {settings.lake_path} is not on a mounted file system; mount it and set [lake] path to the mount")
         self.path = Path(settings.lake_path.removeprefix("file://"))
         self.codec = settings.lake.codec
+        self._fewer: tuple[Any, frozenset[str], Any] | None = None  # a file's schema, columns, and the schema with those alone
 
     def table(self, name: str) -> Path:
         """Folder of a table."""
@@ -71,13 +72,45 @@ class Lake:
 
         That costs a hundredth of writing them anew.
         """
-        copied = self.path / "_staging" / f"{name}-{prefix}"
+        copied, kept = self.path / "_staging" / f"{name}-{prefix}", frozenset(columns)
         shutil.rmtree(copied, ignore_errors=True)
         for file in sorted(staged.rglob("*.parquet")):
             target = copied / file.relative_to(staged)
             target.parent.mkdir(parents=True, exist_ok=True)
-            _copy_columns(spark, file, target, set(columns))
+            self._copy_columns(spark, file, target, kept)
         return copied
+
+    def _copy_columns(self, spark: SparkSession, file: Path, target: Path, columns: frozenset[str]) -> None:
+        """A Parquet file's row groups with only these columns of its top; Spark takes their types from the file's own schema."""
+        jvm: Any = spark._jvm
+        parquet, path = jvm.org.apache.parquet.hadoop, jvm.org.apache.hadoop.fs.Path
+        conf = spark._jsc.hadoopConfiguration()
+        source = parquet.util.HadoopInputFile.fromPath(path(str(file)), conf)
+        reader = parquet.ParquetFileReader.open(source)
+        try:
+            footer = reader.getFooter()
+            schema = self._with_columns(jvm, footer.getFileMetaData().getSchema(), columns)
+            sink = parquet.util.HadoopOutputFile.fromPath(path(str(target)), conf)
+            made = parquet.ParquetFileWriter(sink, schema, parquet.ParquetFileWriter.Mode.CREATE, ROW_GROUP, 0)
+            made.start()
+            stream = source.newStream()
+            made.appendRowGroups(stream, footer.getBlocks(), True)
+            stream.close()
+            about = jvm.java.util.HashMap()
+            about.put("org.apache.spark.version", spark.version)
+            made.end(about)
+        finally:
+            reader.close()
+
+    def _with_columns(self, jvm: Any, schema: Any, columns: frozenset[str]) -> Any:
+        """A Parquet schema with only these columns of its top; kept, since a hundred calls of Java are 50 ms for each file."""
+        if self._fewer is None or self._fewer[1] != columns or not self._fewer[0].equals(schema):
+            kept = jvm.java.util.ArrayList()
+            for field in schema.getFields():
+                if field.getName() in columns:
+                    kept.add(field)
+            self._fewer = schema, columns, jvm.org.apache.parquet.schema.MessageType(schema.getName(), kept)
+        return self._fewer[2]
 
     def commit(self, staged: Path, name: str, label: str = "") -> list[Path]:
         """Move the staged files of one table into place; returns the new files.
@@ -131,34 +164,6 @@ class Lake:
             for read in _columns(folder, columns):
                 parts.append(read.append_column("night", pa.array([int(folder.name[6:])] * read.num_rows, pa.int32())))
         return pa.concat_tables(parts, promote_options="permissive") if parts else pa.table({name: pa.nulls(0) for name in columns})
-
-
-def _copy_columns(spark: SparkSession, file: Path, target: Path, columns: set[str]) -> None:
-    """A Parquet file's row groups with only these columns of its top; Spark takes their types from the file's own schema."""
-    jvm: Any = spark._jvm
-    parquet, path = jvm.org.apache.parquet.hadoop, jvm.org.apache.hadoop.fs.Path
-    conf = spark._jsc.hadoopConfiguration()
-    source = parquet.util.HadoopInputFile.fromPath(path(str(file)), conf)
-    reader = parquet.ParquetFileReader.open(source)
-    try:
-        footer = reader.getFooter()
-        schema = footer.getFileMetaData().getSchema()
-        kept = jvm.java.util.ArrayList()
-        for field in schema.getFields():
-            if field.getName() in columns:
-                kept.add(field)
-        fewer = jvm.org.apache.parquet.schema.MessageType(schema.getName(), kept)
-        sink = parquet.util.HadoopOutputFile.fromPath(path(str(target)), conf)
-        made = parquet.ParquetFileWriter(sink, fewer, parquet.ParquetFileWriter.Mode.CREATE, ROW_GROUP, 0)
-        made.start()
-        stream = source.newStream()
-        made.appendRowGroups(stream, footer.getBlocks(), True)
-        stream.close()
-        about = jvm.java.util.HashMap()
-        about.put("org.apache.spark.version", spark.version)
-        made.end(about)
-    finally:
-        reader.close()
 
 
 def _statistics(columns: StructType) -> dict[str, str]:

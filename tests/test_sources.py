@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from fink_broker.jobs.sources import most_alerts
+from fink_broker.jobs.sources import FETCH, most_alerts
 from fink_broker.settings import data_folder, load
 from fink_broker.survey import load_survey
 
@@ -22,3 +22,8 @@ from fink_broker.survey import load_survey
 )
 def test_a_batch_fits_into_memory(survey: str, spark: dict[str, str], most: int) -> None:
     assert most_alerts(load(options={"spark": spark}), load_survey(data_folder("schemas"), survey)) == most
+
+
+def test_a_task_does_not_wait_half_a_second_for_records_that_nobody_sent() -> None:
+    """At the end of each partition: 55 alerts in four of them took 2.0 s rather than 1.1."""
+    assert int(FETCH["kafka.fetch.max.wait.ms"]) <= 20

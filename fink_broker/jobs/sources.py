@@ -25,7 +25,14 @@ if TYPE_CHECKING:
 
 # Packets are 70 to 300 KB: with Kafka's default fetch sizes reading is half as fast. But what was fetched stays in memory from
 # one batch to the next, for each job and partition: with 64 MB a fetch that was most of what the JVM held.
-FETCH = {"kafka.max.partition.fetch.bytes": str(8 << 20), "kafka.fetch.max.bytes": str(16 << 20), "kafka.max.poll.records": "100"}
+# After each reading Spark asks where a partition ends; the broker answers that only after the fetch that the consumer sent ahead,
+# which waits for new records: half a second by default, for every partition that has come to its end.
+FETCH = {
+    "kafka.max.partition.fetch.bytes": str(8 << 20),
+    "kafka.fetch.max.bytes": str(16 << 20),
+    "kafka.max.poll.records": "100",
+    "kafka.fetch.max.wait.ms": "5",
+}
 SHARE = 9  # of the driver's memory a batch's packets may take one part of so many: they are held with their columns, copied, and written
 RECORD = "value binary, topic string, partition int, offset bigint, timestamp timestamp"
 

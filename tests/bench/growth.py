@@ -96,7 +96,7 @@ def measured(case: Case, home: Path, packets: Sequence[Packet], number: int) -> 
         "ingest": {"starting_offsets": "latest", "max_offsets_per_trigger": case.batch, "duplicate_days": 0.0},
     })  # fmt: skip
     spark = session(load(options={"broker": {"home": str(home)}, "spark": {"master": f"local[{case.cores}]"}}), "growth")
-    job = make_job(spark, settings, "live", "ztf")
+    job = make_job(spark, settings, "night", "ztf")
     query = job.start()
     query.processAllAvailable()
     mine = chosen(packets, case.packets)
