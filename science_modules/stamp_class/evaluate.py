@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +17,8 @@ import pandas as pd
 
 from fink_broker.model import roc_auc
 from fink_broker.settings import data_folder
-from fink_broker.skysim.realism import real
 from science_modules._baseline import cuts
+from science_modules._real import known_asteroid, packets
 from science_modules.stamp_class import CLASSES
 from science_modules.stamp_class.train import row
 
@@ -34,8 +34,7 @@ REAL, BOGUS = 0.9, 0.1  # of the survey's deep real-bogus score
 
 def truth(packet: dict[str, Any]) -> str | None:
     """The class of an alert as its packet tells, if it does."""
-    own = packet["candidate"]
-    if own.get("ssnamenr") not in (None, "null", "", "-999") and 0 <= own["ssdistnr"] <= 5:
+    if known_asteroid(packet):
         return "asteroid"
     if packet["objectId"] == DISRUPTION:
         return "transient"
@@ -47,15 +46,11 @@ def truth(packet: dict[str, Any]) -> str | None:
     return None
 
 
-def packets(paths: list[Path]) -> Iterator[dict[str, Any]]:
-    """Each alert that has its three cutouts, once."""
-    met = set()
-    files = [file for path in paths for file in (sorted(path.glob("*.parquet")) or [path])]  # a folder of Parquet files need not be one table
-    for packet in real(files, "ztf"):
-        who = packet["candidate"].get("candid") or packet.get("candid")
+def complete(paths: Iterable[Path]) -> Iterator[dict[str, Any]]:
+    """Each alert that has its three cutouts."""
+    for packet in packets(paths):
         cutouts = [packet.get(f"cutout{name}") for name in ("Science", "Template", "Difference")]
-        if who not in met and all(one and one.get("stampData") for one in cutouts):
-            met.add(who)
+        if all(one and one.get("stampData") for one in cutouts):
             yield packet
 
 
@@ -67,7 +62,7 @@ def main() -> None:
     options = parser.parse_args()
     from fink_broker.science import Registry
 
-    found = list(packets(options.paths))
+    found = list(complete(options.paths))
     alerts = pd.DataFrame([row("ztf", packet) for packet in found])
     module = Registry.load(data_folder("science_modules")).get("stamp_class")(models=options.models)
     module.setup()

@@ -131,7 +131,7 @@ def test_real_asteroids_are_found_and_the_scores_agree_with_the_surveys(shared: 
     from science_modules.stamp_class import evaluate
 
     names = ("ztf_v4_02_fink_topics_20231018_b.tar.xz", "ztf_v4_02_fink_topics_20231018_a.tar.xz", "ztf_v3_3_fink_local_20200101.tar.xz")
-    packets = list(evaluate.packets([shared / "alerts" / "ztf" / name for name in names]))
+    packets = list(evaluate.complete([shared / "alerts" / "ztf" / name for name in names]))
     module = MODULE()
     module.setup()
     found = module.process(pd.DataFrame([evaluate.row("ztf", packet) for packet in packets])[list(module.inputs)])

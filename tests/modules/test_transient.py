@@ -123,3 +123,38 @@ def test_real_asteroids_and_quasars_are_found(shared: Path) -> None:
     assert (found[quasars] == "AGN").mean() > 0.75
     good = np.array([packet["candidate"]["rb"] > 0.65 for packet in packets]) & ~known
     assert (found[good] == "bogus").mean() < 0.2
+
+
+def test_evaluation_gives_alerts_as_the_jobs_do(shared: Path) -> None:
+    from science_modules import _real
+
+    for name in ("ztf_v4_02_fink_topics_20231018_b.tar.xz", "ztf_v3_2_simulator_20181129.tar.xz"):
+        packets = list(_real.packets([shared / "alerts" / "ztf" / name]))
+        found, expected = pd.DataFrame([_real.row(packet) for packet in packets]), columns(packets)
+        for column in MODULE.inputs:
+            for one, other in zip(found[column], expected[column], strict=True):
+                if column in ("ss_object_id", "lightcurve.band", "lightcurve.kind"):
+                    assert np.array_equal(one, other), column
+                elif column != "lightcurve.limit_mag":  # of upper limits alone, where it counts
+                    assert np.allclose(one, np.asarray(other, float), rtol=1e-4, equal_nan=True), column
+
+
+def test_who_is_counted_together() -> None:
+    from science_modules.transient import evaluate
+
+    own = {"ssnamenr": "null", "ssdistnr": -999.0, "rb": 0.8, "drb": 0.99, "ndethist": 1}
+    packets: list[dict[str, object]] = [
+        {"candidate": own, "cdsxmatch": "QSO"},
+        {"candidate": own | {"ssnamenr": "12", "ssdistnr": 1.0}, "cdsxmatch": "QSO"},
+        {"candidate": own | {"drb": None, "ndethist": 7}, "cdsxmatch": "EB*"},
+        {"candidate": own | {"rb": 0.3, "drb": 0.02}},
+    ]
+    found = {name: (meant, np.flatnonzero(mine).tolist()) for name, (meant, mine) in evaluate.groups(packets).items()}
+    assert found["known asteroid"] == ("asteroid", [1])
+    assert found["quasar"] == ("AGN", [0])
+    assert found["eclipsing binary"] == ("periodic variable", [2])
+    assert found["rb above 0.65"][1] == [0, 2]
+    assert found["… and drb above 0.9"][1] == [0]
+    assert found["… and no drb"][1] == [2]
+    assert found["first alert, rb above 0.65"][1] == [0]
+    assert found["drb below 0.1"] == ("bogus", [3])

@@ -64,7 +64,7 @@ def columns(alerts: list[dict[str, Any]]) -> pd.DataFrame:
             "neighbour_star_score": _positive(this.get("sgscore1")),
         }
         row |= {f"packet.candidate.{name}": this.get(name) for name in ("rb", "nbad", "fwhm", "elong", "magdiff")}
-        row |= {"object_id": alert.get("objectId"), "snr": 1.0857 / this["sigmapsf"], "reliability": this.get("rb")}
+        row |= {"object_id": alert.get("objectId"), "snr": 1.0857 / this["sigmapsf"], "reliability": this.get("rb") if this.get("drb") is None else this["drb"]}
         row |= {f"cutout_{name}": (alert.get(f"cutout{name.capitalize()}") or {}).get("stampData") for name in ("science", "template", "difference")}
         rows.append(row)
     frame = pd.DataFrame(rows)
