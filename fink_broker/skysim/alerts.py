@@ -12,7 +12,7 @@ import numpy as np
 from fink_broker import sky
 from fink_broker.errors import ConfigError
 from fink_broker.settings import data_folder
-from fink_broker.skysim.context import SURVEY_YEARS, place, real_bogus
+from fink_broker.skysim.context import earlier, place, real_bogus
 from fink_broker.skysim.observation import BLOCK, START_MJD, Observed, Sky
 from fink_broker.skysim.packets import PACKERS, SkyThing
 from fink_broker.skysim.scenes import scene
@@ -155,14 +155,9 @@ class Campaign:
         return float(30 * np.sqrt(rng.random())) if near and site == "ztf" else -1.0
 
     def _past(self, rng: np.random.Generator, model: Sky, seen: Observed, thing: int) -> tuple[float, int]:
-        """Days before the first visit on which it was first detected, and detections before; see context._past."""
-        years = SURVEY_YEARS[model.site.name]
-        if not years or seen.kind.moving:
+        """Days before the first visit on which it was first detected, and detections before; see context.earlier."""
+        if seen.kind.moving:
             return 0.0, 0
-        if seen.kind.lasting or seen.kind.name == "dwarf_nova":
-            age = years * 365.25 * (1 - 0.5 * rng.random() ** 3)
-            detected = int(seen.detected[seen.begin[thing] : seen.end[thing]].sum())
-            more = int(rng.poisson(detected / model.heaven.schedule.days * age))
-        else:
-            age, more = years * 365.25 * rng.random(), int(rng.random() < 0.06)
-        return (age, more) if more else (0.0, 0)
+        detected = seen.detected[seen.begin[thing] : seen.end[thing]].sum()
+        age, more = earlier(rng, model.site, seen.kind, seen.things.take(np.array([thing])), np.array([detected]), model.heaven.schedule.days)
+        return (float(age[0]), int(more[0])) if more[0] else (0.0, 0)

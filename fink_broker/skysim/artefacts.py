@@ -20,7 +20,7 @@ def _draw(rng: np.random.Generator, number: int, heaven: Heaven) -> Things:
     near = field_source(rng, things.ra, things.dec)
     for name, other in zip(("near_arcsec", "near_star", "near_mag"), near, strict=True):
         setattr(things, name, np.where(alone, other, getattr(things, name)))
-    things.near_arcsec = np.where(alone, things.near_arcsec, rng.rayleigh(0.5, number))
+    things.near_arcsec = np.where(alone, things.near_arcsec, rng.rayleigh(0.35, number))
     things.template = np.where(alone[:, None], 0.0, things.template)
     at = heaven.schedule.some_visit(rng, heaven.schedule.field_of(things.ra, things.dec))
     things.truth |= {"alone": alone.astype(float), "peak_mjd": at, "share": rng.beta(0.6, 4, number), "lean": rng.choice([-0.6, 0.0, 0.6], number)}

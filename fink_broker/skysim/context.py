@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from fink_broker import sky
 from fink_broker.skysim.cosmos import Floats, Ints
+from fink_broker.skysim.kind import Kind, Things
 from fink_broker.skysim.observation import Observed, Sky
 from fink_broker.skysim.observatory import Observatory
 
@@ -92,19 +93,23 @@ def _past(rng: np.random.Generator, model: Sky, seen: Observed, thing: Ints, poi
     first = seen.mjd[np.minimum(first_hit, point)]
     if seen.kind.moving:
         return seen.mjd[point], np.ones(len(thing), np.int64)
-    years = SURVEY_YEARS[model.site.name]
+    age, more = earlier(rng, model.site, seen.kind, seen.things, totals[seen.end] - totals[seen.begin], model.heaven.schedule.days)
+    return np.where((more > 0)[thing], first - age[thing], first), number + more[thing]
+
+
+def earlier(rng: np.random.Generator, site: Observatory, kind: Kind, things: Things, detections: Ints, days: float) -> tuple[Floats, Ints]:
+    """How long before its first detection in the simulated `days` each thing was first detected [d], and how often until then."""
+    number, years = len(detections), SURVEY_YEARS[site.name]
     if not years:
-        return first, number
-    things = len(seen.begin)
-    if seen.kind.lasting or seen.kind.name == "dwarf_nova":
-        age = years * 365.25 * (1 - 0.5 * rng.random(things) ** 3)
-        share = (totals[seen.end] - totals[seen.begin]) / model.heaven.schedule.days  # detections a day
-        more = rng.poisson(share * age * (0.5 if seen.kind.name == "dwarf_nova" else 1.0))
-    else:  # now and then an artefact or an asteroid was there before
-        more = rng.random(things) < 0.06
-        age = years * 365.25 * rng.random(things)
-    old = more > 0
-    return np.where(old[thing], first - age[thing], first), number + more.astype(np.int64)[thing]
+        return np.zeros(number), np.zeros(number, np.int64)
+    age, once = years * 365.25 * rng.random(number), rng.random(number) < 0.06  # now and then another artefact or an asteroid was there before
+    if not (kind.lasting or kind.name == "dwarf_nova"):
+        return age, once.astype(np.int64)
+    stays = things.truth["alone"] < 0.5 if "alone" in things.truth else np.ones(number, bool)
+    often = rng.gamma(detections - 0.5) / days  # a day; that it was seen once tells little of how often it is: it may be new
+    long = years * 365.25 * (1 - 0.5 * rng.random(number) ** 3)
+    more = rng.poisson(often * long * (0.5 if kind.name == "dwarf_nova" else 1.0))
+    return np.where(stays, long, age), np.where(stays, more, once)
 
 
 def _quality(rng: np.random.Generator, site: str, good: bool, reliability: Floats) -> list[list[str]]:

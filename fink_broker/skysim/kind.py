@@ -156,7 +156,8 @@ def stellar(
     shape = planck_shape(wave[None, :], np.broadcast_to(np.asarray(temperature, float), (number,))[:, None])
     relative = shape / shape[:, r : r + 1] * 10 ** (-0.4 * ebv[:, None] * (np.array(site.extinction) - site.extinction[r]))
     own = np.where(mag_r < 13.2, 0.5 + 0.5 * rng.random(number), 1 - (1 - score) * rng.gamma(1.0, 1.5, number)).clip(0, 1)
-    near = catalogued(rng, ra, dec, rng.rayleigh(0.2, number), own, mag_r)
+    apart = 0.28 * rng.exponential(1.0, number) ** 0.8  # arcsec: proper motion since the catalogue's epoch draws out the tail
+    near = catalogued(rng, ra, dec, apart, own, mag_r)
     return Things(ra, dec, ebv, nanojansky(mag_r)[:, None] * relative, *near, {"mean_mag": mag_r})
 
 

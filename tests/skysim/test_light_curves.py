@@ -128,6 +128,19 @@ def test_some_fields_of_ztf_are_watched_many_times_a_night() -> None:
     assert (np.diff(dense.mjd[dense.start[3] : dense.start[3] + dense.count[3]]) >= 0).all()
 
 
+def test_what_was_seen_before() -> None:
+    """Artefacts that come once are new, those of stars are not; a variable star seen once may be new, one seen often is not."""
+    frame, truth = light_curves(1500, "ztf", seed=6, at="last", mix={"bogus": 1, "eclipsing_binary": 1}, models="built-in")
+    new = frame["n_detections"] == 1
+    age = frame["mjd"] - frame["first_mjd"]
+    assert (age[new] == 0).all()
+    assert new[truth["alone"] == 1].mean() > 0.8
+    assert new[truth["alone"] == 0].mean() < 0.3
+    star = truth["kind"] == "eclipsing_binary"
+    assert 0 < new[star].mean() < 0.2
+    assert (age[star & (frame["n_detections"] > 50)] > 3 * 365).all()
+
+
 def test_mixes(sky: Sky) -> None:
     even = shares("even", sky.site)
     by_label = {label: sum(even[name] for name, kind in KINDS.items() if kind.label == label) for label in LABELS}
