@@ -1,4 +1,4 @@
-"""For training: networks that are written once, run with jax, and built as ONNX graphs from the same lines; Adam; calibration."""
+"""For training: networks that are written once, run with jax or numpy (_tape.py), and built as ONNX graphs from the same lines; Adam; calibration."""
 
 from __future__ import annotations
 
@@ -39,6 +39,7 @@ def simulated(options: argparse.Namespace, sample: Callable[[int, int], dict[str
 
 
 def fit(
+    f: Any,
     network: Callable[..., Any],
     start: Weights,
     batch: Callable[[Rows], tuple[Any, ...]],
@@ -48,37 +49,28 @@ def fit(
     rng: np.random.Generator,
     together: int = BATCH,
 ) -> Weights:
-    """Weights of a network of logits, by Adam (Kingma & Ba 2015) with a falling rate on the cross-entropy; `batch` gives its inputs for some rows."""
-    import jax
-    import jax.numpy as jnp
+    """Weights of a network of logits, by Adam (Kingma & Ba 2015) with a falling rate on the cross-entropy; `batch` gives its inputs for some rows.
 
-    w = {name: jnp.asarray(value) for name, value in start.items()}
-    zeros = {name: jnp.zeros_like(value) for name, value in w.items()}
-    steps = epochs * (len(train) // together)
-
-    def loss(w: Weights, truth: Any, *inputs: Any) -> Any:
-        found = jax.nn.log_softmax(network(w, *inputs))
-        size = sum(jnp.sum(value**2) for name, value in w.items() if not name.endswith("_b"))
-        return DECAY * size / 2 - jnp.mean(jnp.take_along_axis(found, truth[:, None], axis=1))
-
-    @jax.jit
-    def step(w: Weights, m: Weights, v: Weights, number: Any, truth: Any, *inputs: Any) -> Any:
-        value, slope = jax.value_and_grad(loss)(w, truth, *inputs)
-        rate = RATE * jnp.minimum(1, (number + 1) / 100) * 0.5 * (1 + jnp.cos(jnp.pi * number / steps))
-        m = {name: 0.9 * m[name] + 0.1 * slope[name] for name in w}
-        v = {name: 0.999 * v[name] + 0.001 * slope[name] ** 2 for name in w}
-        new = {name: w[name] - rate * (m[name] / (1 - 0.9 ** (number + 1))) / (jnp.sqrt(v[name] / (1 - 0.999 ** (number + 1))) + 1e-8) for name in w}
-        return new, m, v, value
-
-    m, v, number, started = zeros, zeros, 0, time.time()
+    `f` has the operations, and how the loss changes with the weights: `Jax`, or `_tape.Tape`.
+    """
+    w = dict(start)
+    m, v = ({name: np.zeros_like(value) for name, value in w.items()} for _ in range(2))
+    steps, number, started = epochs * (len(train) // together), 0, time.time()
+    slopes = f.slopes(network)
     for epoch in range(epochs):
         order, total = rng.permutation(train), 0.0
         for begin in range(0, len(order) - together + 1, together):
             few = order[begin : begin + together]
-            w, m, v, value = step(w, m, v, number, label[few], *batch(few))
-            total, number = total + float(value), number + 1
+            value, slope = slopes(w, label[few], *batch(few))
+            rate = RATE * min(1, (number + 1) / 100) * 0.5 * (1 + np.cos(np.pi * number / steps))
+            total, number = total + value, number + 1
+            for name in w:
+                change = np.asarray(slope[name]) + (0 if name.endswith("_b") else DECAY) * w[name]
+                m[name] = 0.9 * m[name] + 0.1 * change
+                v[name] = 0.999 * v[name] + 0.001 * change**2
+                w[name] = (w[name] - rate * (m[name] / (1 - 0.9**number)) / (np.sqrt(v[name] / (1 - 0.999**number)) + 1e-8)).astype(np.float32)
         print(f"epoch {epoch + 1}: loss {total / max(len(order) // together, 1):.4f}, {time.time() - started:.0f} s", flush=True)
-    return {name: np.asarray(value) for name, value in w.items()}
+    return w
 
 
 def sharpness(logits: NDArray[np.float64], label: NDArray[np.int64]) -> float:
@@ -117,6 +109,17 @@ class Jax:
         self.concat = lambda *parts: jnp.concatenate(parts, axis=-1)
         self.convolve = lambda x, kernel: jax.lax.conv(x, kernel, (1, 1), "SAME")
         self.shrink = lambda x: jax.lax.reduce_window(x, -jnp.inf, jax.lax.max, (1, 1, 2, 2), (1, 1, 2, 2), "VALID")
+
+    def slopes(self, network: Callable[..., Any]) -> Callable[..., tuple[float, Weights]]:
+        """For weights, true classes and inputs: the mean cross-entropy of the network's logits, and how it changes with each weight."""
+        import jax
+        import jax.numpy as jnp
+
+        def loss(w: Weights, truth: Any, *inputs: Any) -> Any:
+            return -jnp.mean(jnp.take_along_axis(jax.nn.log_softmax(network(self, w, *inputs)), truth[:, None], axis=1))
+
+        both: Callable[..., tuple[float, Weights]] = jax.jit(jax.value_and_grad(loss))
+        return lambda w, truth, *inputs: (float((found := both(w, truth, *inputs))[0]), found[1])
 
 
 class OnnxGraph:

@@ -144,7 +144,7 @@ def main() -> None:
     def batch(rows: NDArray[np.int64]) -> tuple[NDArray[Any], ...]:
         return varied(data["images"][rows], data["about"][rows], data["ztf"][rows], rng)
 
-    w = fit(lambda w, *inputs: network(f, w, *inputs), weights(rng), batch, data["label"], train, options.epochs, rng, BATCH)
+    w = fit(f, network, weights(rng), batch, data["label"], train, options.epochs, rng, BATCH)
     ask = jax.jit(lambda *inputs: network(f, w, *inputs))
 
     def logits(rows: NDArray[np.int64]) -> NDArray[np.float64]:

@@ -1,4 +1,4 @@
-"""The network, written once: run with jax while training, and built as an ONNX graph from the same lines (science_modules/_graph.py)."""
+"""The network, written once: run with numpy while training, and built as an ONNX graph from the same lines (science_modules/_graph.py)."""
 
 from __future__ import annotations
 

@@ -41,6 +41,13 @@ def series(alerts: pd.DataFrame) -> tuple[Floats, Floats, Floats, NDArray[np.boo
     return values, mask, about, count > 0
 
 
+def odds(score: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Logarithm of the odds of a real-bogus score, of order one: most that is real lies above 0.99, and 0.7 is far from that."""
+    safe = np.clip(score, 0.001, 0.999)
+    found: NDArray[np.float64] = np.log(safe / (1 - safe)) / 4
+    return found
+
+
 def _values(points: curve.Points) -> Floats:
     """What the network sees of each visit."""
     same = np.diff(points.row, prepend=-1) == 0
@@ -86,7 +93,7 @@ def _context(alerts: pd.DataFrame, points: curve.Points, count: NDArray[np.int64
     np.add.at(bands, (points.row[seen], points.band[seen]), 1)
     columns = [
         sky.galactic_latitude(ra, dec) / 45, np.abs(sky.galactic_latitude(ra, dec)) / 45, np.abs(sky.ecliptic_latitude(ra, dec)) / 30,
-        np.isfinite(near), np.log1p(near), star, np.isfinite(star), named, np.log1p(asteroid), named & ~(asteroid > 2), value["reliability"],
+        np.isfinite(near), np.log1p(near), star, np.isfinite(star), named, np.log1p(asteroid), named & ~(asteroid > 2), odds(value["reliability"]),
         np.isfinite(value["reliability"]), np.log1p(value["n_detections"]) / 4, np.log1p(np.maximum(age, 0)) / 4,
         np.sign(value["flux"]), np.log1p(np.abs(value["snr"])) / 3,
         np.log1p(detected) / 3, np.log1p(count) / 4, negative, mean / 5, spread, np.log1p(-oldest) / 4, (bands > 0).sum(axis=1) / 3,

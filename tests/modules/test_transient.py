@@ -81,11 +81,10 @@ def test_nothing_known_is_null() -> None:
 
 
 def test_the_graph_is_what_was_trained() -> None:
-    pytest.importorskip("jax")
     pytest.importorskip("onnx")
     import onnxruntime
 
-    from science_modules import _graph
+    from science_modules import _graph, _tape
     from science_modules.transient import network
 
     rng = np.random.default_rng(1)
@@ -96,7 +95,7 @@ def test_the_graph_is_what_was_trained() -> None:
     graph = _graph.OnnxGraph()
     session = onnxruntime.InferenceSession(graph.model(network.network(graph, w, *network.INPUTS, 1.3), network.INPUTS))
     found = session.run(None, {"points": points, "mask": mask, "about": about})[0]
-    logits = np.asarray(network.network(_graph.Jax(), w, points, mask, about, 1.3))
+    logits = network.network(_tape.Tape(), w, points, mask, about, 1.3)
     expected = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     assert np.allclose(found, expected, atol=1e-4)
     hidden = points.copy()
@@ -105,11 +104,11 @@ def test_the_graph_is_what_was_trained() -> None:
     assert np.allclose(found, again, atol=1e-5)  # what is masked does not count
 
 
-def test_real_asteroids_and_quasars_are_found(shared: Path) -> None:
-    from fink_broker.skysim.realism import real
+def test_real_asteroids_quasars_and_artefacts_are_found(shared: Path) -> None:
+    from science_modules import _real
 
-    folder = shared / "alerts" / "ztf" / "labelled"
-    packets = list(real(sorted(folder.glob("fink_night_20240115_part*.parquet")), "ztf"))
+    files = sorted((shared / "alerts" / "ztf" / "labelled").glob("fink_night_20240115_part*.parquet"))
+    packets = [packet for packet in _real.packets(files) if _real.as_sent(packet)]
     for packet in packets:
         packet["prv_candidates"] = [*(packet["prv_candidates"] if packet["prv_candidates"] is not None else ())]
     module = MODULE()
@@ -121,8 +120,11 @@ def test_real_asteroids_and_quasars_are_found(shared: Path) -> None:
     quasars = np.array([packet["cdsxmatch"] == "QSO" for packet in packets]) & ~known
     assert quasars.sum() > 20
     assert (found[quasars] == "AGN").mean() > 0.75
-    good = np.array([packet["candidate"]["rb"] > 0.65 for packet in packets]) & ~known
-    assert (found[good] == "bogus").mean() < 0.2
+    good = np.array([packet["candidate"]["rb"] > 0.65 and packet["candidate"]["drb"] > 0.9 for packet in packets]) & ~known
+    assert good.sum() > 200
+    assert (found[good] == "bogus").mean() < 0.07
+    bad = np.array([packet["candidate"]["drb"] < 0.1 for packet in packets]) & ~known
+    assert (found[bad] == "bogus").mean() > 0.8
 
 
 def test_evaluation_gives_alerts_as_the_jobs_do(shared: Path) -> None:
@@ -158,3 +160,41 @@ def test_who_is_counted_together() -> None:
     assert found["… and no drb"][1] == [2]
     assert found["first alert, rb above 0.65"][1] == [0]
     assert found["drb below 0.1"] == ("bogus", [3])
+
+
+def test_slopes_are_those_of_small_steps() -> None:
+    from science_modules._tape import Tape
+    from science_modules.transient import network
+
+    rng = np.random.default_rng(2)
+    print("seed 2")
+    w = {name: value.astype(float) for name, value in network.weights(rng, 14).items()}
+    points, about = rng.normal(size=(6, series.LENGTH, series.WIDTH)), rng.normal(size=(6, series.CONTEXT))
+    mask, truth = (rng.random((6, series.LENGTH)) < 0.6).astype(float), rng.integers(0, 14, 6)
+    slopes = Tape().slopes(network.network)
+    _, slope = slopes(w, truth, points, mask, about)
+    for name, value in w.items():
+        step = rng.normal(size=value.shape) * 1e-7
+        up, down = (slopes(w | {name: value + sign * step}, truth, points, mask, about)[0] for sign in (1, -1))
+        assert (slope[name] * step).sum() == pytest.approx((up - down) / 2, rel=1e-3, abs=1e-12), name
+
+
+def test_what_stands_beside_is_varied_as_packets_differ() -> None:
+    from science_modules.transient import train
+
+    rng = np.random.default_rng(3)
+    print("seed 3")
+    frame = pd.concat([pd.DataFrame([alert(5)])] * 2000, ignore_index=True)
+    frame["n_detections"], frame["first_mjd"], frame["reliability"] = 300, 60000.0, 0.999
+    _, _, about, _ = series.series(frame)
+    before = about.copy()
+    found = train.varied(about, np.arange(2000) < 1000, rng)
+    assert np.array_equal(about, before)
+    known, number = found[:, 11] > 0, np.expm1(4 * found[:, 12])
+    score = 1 / (1 + np.exp(-4 * found[:, 10]))
+    assert known.mean() == pytest.approx(0.7, abs=0.05)
+    assert (score[:1000][known[:1000]] < 0.99).mean() == pytest.approx(train.SHALLOW_SHARE, abs=0.05)
+    assert np.allclose(score[1000:][known[1000:]], 0.999, atol=1e-4)
+    assert ((number > 4.99) & (number < 300.1)).all()
+    assert (number < 299).mean() == pytest.approx(train.YOUNG_SHARE, abs=0.05)
+    assert np.expm1(4 * found[:, 13]).min() >= 3.99
