@@ -43,7 +43,9 @@ def sample(things: int, seed: int) -> Iterator[tuple[pd.DataFrame, pd.DataFrame]
     for place, (how, (survey, at, dense)) in enumerate(SKIES.items()):
         left, first, share = things // len(SKIES), 0, BATCH if at == "random" else BATCH // 2
         while left > 0:
-            frame, truth = light_curves(min(left, share), survey, seed + place, first=first, at=at, forced=first % 4 > 0, mix=MIX, dense_share=dense)
+            frame, truth = light_curves(
+                min(left, share), survey, seed + place, first=first, at=at, forced=first % 4 > 0, mix=MIX, models="built-in", dense_share=dense
+            )
             left, first = left - share, first + share // 1000
             store = points_of(frame) if at == "all" else None
             chosen = ~truth["thing"].duplicated(keep="last").to_numpy()
