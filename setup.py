@@ -79,6 +79,7 @@ setup(
             "compose-spec>=0.2",
             "matplotlib>=3.8",
             "onnx>=1.16",
+            "jax>=0.4.30",
         ],
     },
 )

@@ -1,4 +1,4 @@
-"""For training: networks that are written once, run with jax or numpy (_tape.py), and built as ONNX graphs from the same lines; Adam; calibration."""
+"""For training: networks that are written once, run with jax, and built as ONNX graphs from the same lines; Adam; calibration."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def fit(
 ) -> Weights:
     """Weights of a network of logits, by Adam (Kingma & Ba 2015) with a falling rate on the cross-entropy; `batch` gives its inputs for some rows.
 
-    `f` has the operations, and how the loss changes with the weights: `Jax`, or `_tape.Tape`.
+    `f` has the operations, and how the loss changes with the weights: `Jax`.
     """
     w = dict(start)
     m, v = ({name: np.zeros_like(value) for name, value in w.items()} for _ in range(2))

@@ -1,1 +1,1 @@
-"""The five streaming jobs: each is a source, steps and sinks, and nothing else (see plans.py)."""
+"""The streaming jobs: each is a source, steps and sinks, and nothing else (see plans.py)."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fink_broker import kafka
 from fink_broker.errors import BadPacket
@@ -29,8 +29,8 @@ def quarantine(job: Job, bad: Named, facts: pd.DataFrame, judged: dict[int, str]
     return _store(job, rows, facts, held, batch) if rows else []
 
 
-def told(job: Job, facts: pd.DataFrame, judged: dict[int, str], batch: Batch, counts: dict[str, dict[str, int]]) -> dict[str, dict[str, int]]:
-    """What the ledger is told of each night; `counts`, quarantined alerts by reason, get the changed ones.
+def told(job: Job, facts: pd.DataFrame, judged: dict[int, str], batch: Batch, counts: dict[str, Any]) -> dict[str, dict[str, int]]:
+    """What the ledger is told of each night; `counts["quarantined"]`, alerts by reason, gets the changed ones.
 
     BadPacket when there is any bad packet and [ingest] on_bad_alert is "fail".
     """

@@ -14,8 +14,7 @@ from fink_broker import curve
 from fink_broker.model import sha256
 from fink_broker.skysim import Sky, light_curves
 from science_modules._baseline import cuts, regression, simple
-from science_modules._graph import OnnxGraph, asked, calibration_error, fit, probabilities, sharpness, simulated
-from science_modules._tape import Tape
+from science_modules._graph import Jax, OnnxGraph, asked, calibration_error, fit, probabilities, sharpness, simulated
 from science_modules.transient import CLASSES
 from science_modules.transient.network import INPUTS, network, weights
 from science_modules.transient.series import CONTEXT_INPUTS, CURVE_INPUTS, odds, series
@@ -110,7 +109,7 @@ def main() -> None:
     some = rng.permutation(np.flatnonzero(data["some"]))
     cut = len(some) // 10
     test, tuned, train = some[:cut], some[cut : cut + cut // 2], some[cut + cut // 2 :]
-    f = Tape()
+    f = Jax()
 
     def batch(rows: NDArray[np.int64]) -> tuple[NDArray[Any], ...]:
         return data["points"][rows].astype(np.float32), data["mask"][rows].astype(np.float32), data["about"][rows]

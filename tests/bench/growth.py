@@ -1,4 +1,4 @@
-"""How the cost of job `live` grows: `python -m tests.bench.growth [WHAT…] [--json FILE] [--plot FILE]` prints a table each.
+"""How the cost of job `night` grows: `python -m tests.bench.growth [WHAT…] [--json FILE] [--plot FILE]` prints a table each.
 
 WHAT: batch (alerts a batch), filters, modules, points (of an alert's light curve), cores. Services and jobs are its own; every point is measured in
 batches that come after a first one of the same kind, with HBase, topics and the lake behind them.
