@@ -68,7 +68,7 @@ class Lake:
         return staged
 
     def stage_columns(self, spark: SparkSession, staged: Path, name: str, prefix: str, columns: Iterable[str]) -> Path:
-        """Stage the same rows for another table with some of their columns, whose pages are copied as they stand: nothing is decoded or compressed. The staged folder."""
+        """Stage the same rows for another table with some of their columns, copied as they stand: nothing is decoded or compressed. The staged folder."""
         copied, kept = self.path / "_staging" / f"{name}-{prefix}", frozenset(columns)
         shutil.rmtree(copied, ignore_errors=True)
         for file in sorted(staged.rglob("*.parquet")):
