@@ -102,6 +102,11 @@ class Decoder:
         return rows if keep else rows.drop("body")
 
     @property
+    def state(self) -> tuple[Any, ...]:
+        """All that `decode` depends on besides the records; equal states give equal rows."""
+        return self, self.curve, self.union, self.lean, tuple(self.fast), tuple(self.headers), tuple(self.library.ids())
+
+    @property
     def fields(self) -> frozenset[str]:
         """Names that some packet of the survey has at its top."""
         return frozenset(field["name"] for field in self._union["fields"])

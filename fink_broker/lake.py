@@ -14,6 +14,7 @@ import os
 import re
 import shutil
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +35,7 @@ WRITER = {"parquet.compression.codec.zstd.level": "1", "parquet.enable.dictionar
 STATISTICS = "parquet.column.statistics.enabled"
 TABLES = ("raw", "science", "quarantine")
 ROW_GROUP = 128 << 20  # Parquet's own size of one
+COPIES = 2  # files that are copied at a time
 COMPACTED = "compacted-"  # begins the name of a merged file
 BATCH_FILES = "????????-????????-*.parquet"  # what batches write, and not what is merged of it
 SCANS = 5  # times that a night is read when files vanish: it is being exchanged for a merged one
@@ -71,10 +73,11 @@ class Lake:
         """Stage the same rows for another table with some of their columns, copied as they stand: nothing is decoded or compressed. The staged folder."""
         copied, kept = self.path / "_staging" / f"{name}-{prefix}", frozenset(columns)
         shutil.rmtree(copied, ignore_errors=True)
-        for file in sorted(staged.rglob("*.parquet")):
-            target = copied / file.relative_to(staged)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            self._copy_columns(spark, file, target, kept)
+        files = sorted(staged.rglob("*.parquet"))
+        for file in files:
+            (copied / file.relative_to(staged)).parent.mkdir(parents=True, exist_ok=True)
+        with ThreadPoolExecutor(COPIES) as pool:  # each mostly waits for an answer of the JVM
+            list(pool.map(lambda file: self._copy_columns(spark, file, copied / file.relative_to(staged), kept), files))
         return copied
 
     def _copy_columns(self, spark: SparkSession, file: Path, target: Path, columns: frozenset[str]) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import reduce
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fink_broker import filter_function, hbase, isolation, kafka, message
@@ -13,6 +15,8 @@ from fink_broker.frame import names
 from fink_broker.jobs import attempt, fault, intake, sources, steps
 from fink_broker.jobs.job import Batch, Job
 from fink_broker.jobs.plans import Plan
+from fink_broker.jobs.template import Template
+from fink_broker.jobs.together import together
 from fink_broker.ledger import positions
 from fink_broker.log import Logger
 from fink_broker.settings import Settings
@@ -39,6 +43,8 @@ class FanOut(Job):
         self._suspended: set[tuple[str, str]] = set()  # name and version of filters that made a batch fail
         self._partitions: dict[str, int] = {}  # of topics that are known to exist
         self._before: attempt.Published | None = None  # what the topics hold from before the checkpoint was lost
+        self._template = Template()
+        self._beside = ThreadPoolExecutor(2)  # for two of the three kinds of sinks
         self._layout: StructType | None = None  # of rows with the whole packet
         self._layout_text = ""  # the same as JSON
         self._layout_of = ""  # the union schema that it goes with
@@ -50,7 +56,7 @@ class FanOut(Job):
 
     def start(self) -> StreamingQuery:
         """Start the query, with HBase's tables made and nothing taken as known of the topics."""
-        self._partitions, self._before = {}, None
+        self._partitions, self._before, self._template = {}, None, Template()
         if "hbase" in self.plan.sinks or (self.chain and self.chain.history and self.chain.earlier):
             hbase.create_tables(self.settings)
         return super().start()
@@ -60,7 +66,8 @@ class FanOut(Job):
         earlier = self.attempts.read(batch.number) if batch.first and self.filters else None
         rules = self._rules(earlier)
         with batch.timed("science"):
-            frame = computed(self._add(self.rows(records), rules))
+            made_of = (self.chain, tuple(rules), *self.decoder.state, tuple(self.faults.known))
+            frame = computed(self._template.frame(records, made_of, lambda records: self._add(self.rows(records), rules)))
             parts, facts = [(frame, [*self.decoder.fast])], self._facts(frame, self.decoder.fast)
             if (facts["reason"] == AGAIN).any():
                 again, located = self.decoder.decode_again(frame.where(f"reason = '{AGAIN}'"))
@@ -154,14 +161,24 @@ class FanOut(Job):
         return route(frame, rules, self.survey, self.failures) if self.filters else frame
 
     def _sinks(self, alerts: Alerts, good: pd.DataFrame, batch: Batch, rules: list[Filter], earlier: attempt.Attempt | None) -> None:
+        staged: dict[str, Path] = {}
+        works: list[Callable[[], None]] = []
         if "topics" in self.plan.sinks:
-            with batch.timed("publish"):
-                batch.counts["published"] = self._publish(alerts, good, batch, rules, earlier)
-        # One after the other: both keep all cores busy, and Spark cannot plan two queries over one decoding at a time.
+            works.append(lambda: self._to_topics(alerts, good, batch, rules, earlier))
         if "hbase" in self.plan.sinks:
-            self._to_hbase(alerts, batch)
+            works.append(lambda: self._to_hbase(alerts, batch))
         if "science" in self.plan.sinks:
-            self._to_tables(alerts, good, batch)
+            works.append(lambda: staged.update(self._staged(alerts, good, batch)))
+        together(self.spark, self._beside, works)
+        for table, folder in staged.items():
+            with batch.timed("store"):
+                placed = self.lake.commit(folder, table)
+                if batch.first:
+                    self.lake.remove(table, batch.prefix, but=placed)
+
+    def _to_topics(self, alerts: Alerts, good: pd.DataFrame, batch: Batch, rules: list[Filter], earlier: attempt.Attempt | None) -> None:
+        with batch.timed("publish"):
+            batch.counts["published"] = self._publish(alerts, good, batch, rules, earlier)
 
     def _publish(self, alerts: Alerts, good: pd.DataFrame, batch: Batch, rules: list[Filter], earlier: attempt.Attempt | None) -> dict[str, int]:
         counts: dict[str, int] = {str(topic): int(n) for topic, n in good["topics"].explode().dropna().value_counts().items()}
@@ -196,7 +213,9 @@ class FanOut(Job):
         with batch.timed("index"):
             batch.counts["indexed"] = hbase.write(self.settings, hbase.index_rows(alerts.lean(), lake_prefix=batch.prefix))
 
-    def _to_tables(self, alerts: Alerts, good: pd.DataFrame, batch: Batch) -> None:
+    def _staged(self, alerts: Alerts, good: pd.DataFrame, batch: Batch) -> dict[str, Path]:
+        """The folders of files by table, not yet in their places."""
+
         def kept(table: str) -> DataFrame:
             return alerts.whole(lambda part: self.without(part, self.held(good, table))).drop("reason", "value")
 
@@ -211,10 +230,7 @@ class FanOut(Job):
                     staged["raw"] = self.lake.stage(kept("raw").drop(*ours), "raw", batch.prefix)
                 else:
                     staged["raw"] = self.lake.stage_columns(self.spark, staged["science"], "raw", batch.prefix, [n for n in names(rows) if n not in ours])
-            for table, folder in staged.items():
-                placed = self.lake.commit(folder, table)
-                if batch.first:
-                    self.lake.remove(table, batch.prefix, but=placed)
+        return staged
 
     def _to_quarantine(self, parts: list[DataFrame], facts: pd.DataFrame, judged: dict[int, str], batch: Batch) -> None:
         bad: intake.Named = []
@@ -231,9 +247,9 @@ class FanOut(Job):
         topics = ["topics"] if self.filters else ["cast(array() as array<string>) topics"]
         who = "coalesce(object_id, ss_object_id, alert_id) who"
         intact = message.intact(self.survey, self.decoder.bodies(versions), self.decoder.fields) if self.filters else "false"
-        return frame.selectExpr(
-            "alert_id", who, f"{intact} intact", "mjd", "cast(night as string) night", "content", "reason", "origin.*", *topics, *errors
-        ).toPandas()
+        told = frame.selectExpr("alert_id", who, f"{intact} intact", "mjd", "cast(night as string) night", "content", "reason", "origin.*", *topics, *errors)
+        # not toPandas, which warns of itself when a row cannot be computed; numbers of 64 bits stay whole beside nulls
+        return told.toArrow().to_pandas(integer_object_nulls=True)
 
 
 class Alerts:

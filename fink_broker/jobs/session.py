@@ -34,6 +34,9 @@ DEFAULTS = {
     "spark.sql.adaptive.enabled": "false",
     "spark.sql.shuffle.partitions": "2",
     "spark.sql.catalogImplementation": "in-memory",
+    # expressions are interpreted: each task of each batch would write out Java for two hundred columns first, see DECISIONS 49
+    "spark.sql.codegen.wholeStage": "false",
+    "spark.sql.codegen.factoryMode": "NO_CODEGEN",
     "spark.sql.execution.arrow.pyspark.enabled": "true",
     "spark.sql.execution.arrow.maxRecordsPerBatch": "1000",
     "spark.python.daemon.module": "fink_broker.jobs.daemon",
