@@ -41,6 +41,12 @@ class Checkpoint:
         """When its last batch was begun [s since 1970]; 0 when there is none."""
         return max((file.stat().st_mtime for file in _newest(self.folder / "offsets", 1)), default=0.0)
 
+    def forget(self, batch: int) -> None:
+        """Drop what was planned for a batch that was never done, so that Spark plans it anew."""
+        if batch > self.done:
+            for name in (str(batch), f".{batch}.crc"):
+                (self.folder / "offsets" / name).unlink(missing_ok=True)
+
     @property
     def damage(self) -> str:
         """What of it Spark would not be able to read, in a few words; empty when it is sound."""

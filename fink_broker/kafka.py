@@ -6,6 +6,7 @@ import logging
 import re
 import time
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal
 
 from fink_broker.errors import StoreError, Unavailable
@@ -103,7 +104,8 @@ def topics(settings: Settings, cluster: Cluster = "output") -> dict[str, int]:
 def cluster_id(settings: Settings, cluster: Cluster = "input") -> str:
     """Id of the cluster that answers at the address: another one may have taken a port since."""
     with _answering(settings, cluster):
-        return str(_admin(settings, cluster).list_topics(timeout=settings.kafka.timeout_seconds).cluster_id or "")
+        admin = _kept_admin(tuple(client_config(settings, cluster).items()))  # it is asked with every batch
+        return str(admin.list_topics(timeout=settings.kafka.timeout_seconds).cluster_id or "")
 
 
 def partitions(settings: Settings, names: Iterable[str]) -> dict[str, int]:
@@ -318,6 +320,13 @@ def _admin(settings: Settings, cluster: Cluster) -> AdminClient:
     from confluent_kafka.admin import AdminClient
 
     return AdminClient(client_config(settings, cluster))
+
+
+@lru_cache(maxsize=4)
+def _kept_admin(config: tuple[tuple[str, Any], ...]) -> AdminClient:
+    from confluent_kafka.admin import AdminClient
+
+    return AdminClient(dict(config))
 
 
 class _answering:

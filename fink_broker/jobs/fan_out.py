@@ -62,7 +62,7 @@ class FanOut(Job):
         return super().start()
 
     def run(self, records: DataFrame, batch: Batch) -> dict[str, Any]:
-        """Enrich and route in one pass that fills the cache; then topics, HBase, the lake."""
+        """Enrich and route in one pass that fills the cache; then topics, HBase and the lake side by side."""
         earlier = self.attempts.read(batch.number) if batch.first and self.filters else None
         rules = self._rules(earlier)
         with batch.timed("science"):

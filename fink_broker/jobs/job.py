@@ -193,6 +193,8 @@ class Job(ABC):
 
     def _batch(self, records: DataFrame, number: int) -> None:
         started = time.time()
+        if self.plan.source == "kafka":  # another one may have taken the port while this one was away; the first batch may have been planned long ago
+            sources.same_kafka(self.settings, self.checkpoint, None if self.fresh else number)
         batch = Batch(number, f"{self.checkpoint_id}-{number:08d}", self.fresh)
         with bound(job=self.plan.name, survey=self.survey.name, batch=number):
             batch.lost = self.faults.among(records) if self.plan.source == "kafka" else []

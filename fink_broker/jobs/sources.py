@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fink_broker import kafka
 from fink_broker.checkpoint import MERGED, Checkpoint
@@ -44,20 +44,33 @@ def stream(job: Job, offsets: str = "") -> DataFrame:
     return _table(job, job.plan.source)
 
 
-def same_kafka(settings: Settings, checkpoint: Path) -> None:
-    """Unavailable unless the Kafka that answers is the one whose offsets the checkpoint holds; one that holds none, or does not say, takes it."""
+def same_kafka(settings: Settings, checkpoint: Path, batch: int | None = None) -> None:
+    """Unavailable unless the Kafka that answers is the one whose offsets the checkpoint holds; one that holds none, or does not say, takes it.
+
+    `batch`: this batch was planned just now, so by the Kafka that answers. If that is another, its offsets mean nothing: they are dropped at the next start.
+    """
     file, found = checkpoint / "kafka.json", kafka.cluster_id(settings)
-    known = json.loads(file.read_text())["cluster"] if file.is_file() else ""
+    held = json.loads(file.read_text()) if file.is_file() else {}
+    known = held.get("cluster", "")
+    if found == known and "foreign" in held and batch is None:
+        Checkpoint(checkpoint).forget(held["foreign"])
+        _hold(file, {"cluster": known})
     if not found or found == known:
         return
     if known and Checkpoint(checkpoint).planned >= 0:
+        if batch is not None:
+            _hold(file, {"cluster": known, "foreign": batch})
         raise Unavailable(
             f"the checkpoint {checkpoint} is of the Kafka cluster {known}, and at {settings.bootstrap_servers} is {found}; "
             "set [kafka] bootstrap_servers to the former, or move the checkpoint away if that Kafka is gone for good"
         )
-    checkpoint.mkdir(parents=True, exist_ok=True)
+    _hold(file, {"cluster": found})
+
+
+def _hold(file: Path, facts: dict[str, Any]) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
     part = file.with_suffix(".part")
-    part.write_text(json.dumps({"cluster": found}))
+    part.write_text(json.dumps(facts))
     part.rename(file)
 
 

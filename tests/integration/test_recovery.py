@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import json
 import time
 import uuid
 from collections import Counter
@@ -19,6 +20,7 @@ import pytest
 from pyspark.errors import StreamingQueryException
 
 from fink_broker import hbase, kafka
+from fink_broker.checkpoint import Checkpoint
 from fink_broker.errors import ConfigError, Unavailable
 from fink_broker.history import History
 from fink_broker.jobs import attempt, preflight, sources
@@ -328,3 +330,31 @@ def test_offsets_of_another_kafka_are_not_gone_on_from(broker: Broker) -> None:
     broker.run("ingest")
     rows = duckdb.sql(f"select alert_id from read_parquet('{broker.settings.lake_path}/raw/**/*.parquet')").fetchall()
     assert {packet.alert_id for packet in broker.packets} <= {str(row[0]) for row in rows}
+
+
+@pytest.mark.parametrize("name", ["ingest", "night"])
+def test_another_kafka_that_takes_the_port_of_a_running_job_is_noticed(broker: Broker, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was planned by the other one's offsets is forgotten, and the job goes on where it was when its own is back."""
+    job, query = broker.start(name)
+    query.processAllAvailable()
+    broker.send(5, seed=961)
+    query.processAllAvailable()
+    held = Checkpoint(job.checkpoint)
+    done = held.done
+    with monkeypatch.context() as patch:
+        patch.setattr(kafka, "cluster_id", lambda *_: "another")
+        broker.send(5, seed=962)
+        with pytest.raises(StreamingQueryException):
+            query.awaitTermination(60)
+        assert "of the Kafka cluster" in job.cause
+        with pytest.raises(Unavailable, match="and at 127.0.0.1:[0-9]* is another"):
+            broker.start(name)
+    assert (held.done, held.planned) == (done, done + 1)
+    assert json.loads((job.checkpoint / "kafka.json").read_text())["foreign"] == done + 1
+    sources.same_kafka(broker.settings, job.checkpoint)
+    assert held.planned == done
+    broker.send(3, seed=963)  # another plan than the one that was forgotten
+    broker.run(name)
+    files = f"{broker.settings.lake_path}/raw/**/*.parquet"
+    found = Counter(str(row[0]) for row in duckdb.sql(f"select alert_id from read_parquet('{files}')").fetchall())
+    assert found == Counter(packet.alert_id for packet in broker.packets)
