@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import weakref
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -32,3 +33,21 @@ def test_restarts_are_forgiven_after_a_batch_that_was_done(fresh: bool, since: f
     watched = Watched(job, query, restarts=3, started=time.time() - ran)
     runner._look_after(watched)
     assert watched.restarts == left
+
+
+def test_what_a_failed_batch_leaves_behind_is_let_go(tmp_path: Path) -> None:
+    class Frame:
+        """Refers to itself, as a traceback does to what it was raised in."""
+
+        def __init__(self) -> None:
+            self.own = self
+
+    runner = Runner.__new__(Runner)
+    runner.settings = load(options={"broker": {"home": str(tmp_path)}})
+    left = weakref.ref(Frame())
+    assert left() is not None
+    job: Any = SimpleNamespace(name="night-ztf", checkpoint=tmp_path)
+    watched = Watched(job)
+    runner._failed(watched, "it broke")
+    assert left() is None
+    assert watched.restarts == 1
