@@ -95,7 +95,7 @@ class Catalog:
         # a pixel is 58.6 deg / 2^order wide on average; twice the radius is enough where pixels are narrow (tests)
         order = int(np.clip(math.floor(math.log2(58.6 * 3600 / (2 * self.radius_arcsec))), 0, sky.ORDER))
         shift = 2 * (sky.ORDER - order)
-        around = neighbours((pixels >> shift).astype(np.uint64), order).astype(np.int64)
+        around = neighbours((pixels >> shift).astype(np.uint64), order, num_threads=1).astype(np.int64)
         rows, around = np.repeat(usable, around.shape[1]), around.ravel()
         real = around >= 0
         return rows[real], around[real] << shift, (around[real] + 1) << shift

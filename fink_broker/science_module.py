@@ -8,6 +8,7 @@ import inspect
 import json
 import re
 from abc import ABC, abstractmethod
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, get_origin, get_type_hints
 
@@ -163,6 +164,7 @@ def checked(module: ScienceModule, given: pd.DataFrame, result: pd.DataFrame) ->
     return {name: _typed(module.name, name, kind, result[name]) for name, kind in module.outputs.items()}
 
 
+@lru_cache(maxsize=64)
 def arrow_type(kind: str) -> pa.DataType:
     """The Arrow type of a declared output."""
     import pyarrow as pa

@@ -27,7 +27,8 @@ def healpix(ra: Any, dec: Any, order: int = ORDER) -> NDArray[np.int64]:
     from cdshealpix.nested import lonlat_to_healpix
 
     lon, lat = np.atleast_1d(np.asarray(ra, float)) % 360, np.atleast_1d(np.asarray(dec, float))
-    found: NDArray[np.int64] = lonlat_to_healpix(Longitude(lon, u.deg), Latitude(lat, u.deg), order).astype(np.int64)
+    # one thread: cdshealpix starts and ends a pool of them with each call, on cores that Spark's other tasks keep busy
+    found: NDArray[np.int64] = lonlat_to_healpix(Longitude(lon, u.deg), Latitude(lat, u.deg), order, num_threads=1).astype(np.int64)
     return found
 
 
