@@ -86,7 +86,8 @@ class Decoder:
             self.fast = list(dict.fromkeys([*versions, *self.fast]))[:FAST]
         if library.registry is not None and survey.framing == "confluent":
             self._learn_ids(located)
-        return self._rows(located, versions, "no alert id", "fault"), located
+        found = located.selectExpr("origin", "version", "named_struct('value', value, 'body', body) raw", "fault")
+        return self._rows(found, versions, "no alert id", "fault"), located
 
     def whole(self, rows: DataFrame, versions: Sequence[str], where: str = "true", keep: bool = False) -> DataFrame:
         """The rows with the complete packet in place of `body`; their bodies are of these versions.
@@ -146,45 +147,43 @@ class Decoder:
         return self._texts[schema.version]
 
     def _locate(self, frame: DataFrame) -> DataFrame:
-        """Adds `version` and `body` by comparing bytes; null where the fast way does not apply."""
+        """Adds `version` and `raw`, the value with its body, by comparing bytes; null where the fast way does not apply.
+
+        Each mention of a binary column is a copy of it, and each step that hands it on two more; a struct is handed on as it stands.
+        """
         if self.survey.framing == "confluent":
             version = _case(_ID, {str(key): schema.version for key, schema in self.library.ids().items() if schema.version in self.fast})
-            return frame.selectExpr("*", f"if(substring(value, 1, 1) = X'00', {version}, null) version", "substring(value, 6, length(value)) body")
+            frame = frame.selectExpr("origin", "named_struct('value', value) whole", "substring(value, 1, 5) value")
+            body = "named_struct('value', whole.value, 'body', substring(whole.value, 6)) raw"
+            return frame.selectExpr("origin", f"if(substring(value, 1, 1) = X'00', {version}, null) version", body)
         if self.survey.framing == "bare":
-            default = self.library.default
-            return frame.selectExpr("*", f"'{default.version}' version", "value body")
+            return frame.selectExpr("origin", f"'{self.library.default.version}' version", "named_struct('value', value, 'body', value) raw")
+        headers = [h for h in self.headers if h.version in self.fast]
         whens = " ".join(
-            f"when crc32(substring(value, 1, {h.length})) = {h.crc32} then named_struct('version', '{h.version}', 'at', {h.length})"
-            for h in self.headers
-            if h.version in self.fast
+            f"when crc32(substring(start, 1, {h.length})) = {h.crc32} then named_struct('version', '{h.version}', 'at', {h.length})" for h in headers
+        )
+        longest = max((h.length for h in headers), default=0) + 21  # what is behind it: the sync marker, how many packets, of how many bytes
+        frame = frame.selectExpr(
+            "origin", "named_struct('value', value) whole", f"substring(value, 1, {longest}) start", "substring(value, -16, 16) end", "length(value) size"
         )
         frame = frame.selectExpr("*", f"case {whens or _NO_HEAD} end head")
-        frame = frame.selectExpr("*", "cast(conv(hex(substring(value, head.at + 18, 4)), 16, 10) as bigint) size4")
+        frame = frame.selectExpr("*", "cast(conv(hex(substring(start, head.at + 18, 4)), 16, 10) as bigint) size4")
         b0, b1, b2, b3 = (f"(shiftright(size4, {shift}) & 255)" for shift in (24, 16, 8, 0))
         width = f"case when {b0} < 128 then 1 when {b1} < 128 then 2 when {b2} < 128 then 3 else 4 end"
         frame = frame.selectExpr("*", f"{width} width")
-        size = (
+        bytes_told = (
             f"shiftright(({b0} & 127) | if(width > 1, shiftleft({b1} & 127, 7), 0)"
             f" | if(width > 2, shiftleft({b2} & 127, 14), 0) | if(width > 3, shiftleft({b3} & 127, 21), 0), 1)"
         )
-        whole = (
-            "substring(value, head.at + 17, 1) = X'02' and substring(value, head.at + 1, 16) = substring(value, -16, 16)"
-            f" and {size} + width = length(value) - head.at - 33"
-        )
-        return frame.selectExpr(
-            "origin",
-            "value",
-            f"if({whole}, head.version, null) version",
-            "substring(value, head.at + 18 + width, length(value) - head.at - 33 - width) body",
-        )
+        sound = f"substring(start, head.at + 17, 1) = X'02' and substring(start, head.at + 1, 16) = end and {bytes_told} + width = size - head.at - 33"
+        body = "substring(whole.value, head.at + 18 + width, size - head.at - 33 - width)"
+        return frame.selectExpr("origin", f"if({sound}, head.version, null) version", f"named_struct('value', whole.value, 'body', {body}) raw")
 
     def _rows(self, located: DataFrame, versions: Sequence[str], no_id: str, no_packet: str) -> DataFrame:
         """Alert rows of bodies of these versions."""
         from pyspark.sql import functions as F
 
-        frame = located.withColumn("packet", self._packet(versions, self.lean or self.union, "version", "body"))
-        # in a struct, which Spark hands on as it stands: a binary column is copied twice at each step of a plan
-        frame = frame.withColumn("raw", F.expr("named_struct('value', value, 'body', body)")).drop("value", "body")
+        frame = located.withColumn("packet", self._packet(versions, self.lean or self.union, "version", "raw.body"))
         frame = frame.withColumn("exact", self._exact(versions) if no_id == AGAIN else F.lit(True))
         return self._derive(frame.withColumn("content", F.expr(_CONTENT)), no_id, no_packet, bool(self.lean))
 
