@@ -51,6 +51,11 @@ def row(survey: str, packet: dict[str, Any]) -> dict[str, Any]:
             "neighbour_star_score": np.nan, **cutouts}  # fmt: skip
 
 
+def simple(frame: pd.DataFrame) -> NDArray[np.float64]:
+    """Brightness [nJy] and distance to the nearest source [arcsec], for cuts; -1 where none is told."""
+    return frame[["flux", "neighbour_distance_arcsec"]].abs().fillna(-1).to_numpy(float)
+
+
 def alerts(survey: str, number: int, seed: int) -> tuple[pd.DataFrame, NDArray[Any], NDArray[Any]]:
     """Inputs, labels and objects of simulated alerts."""
     rows, labels, things = [], [], []
@@ -72,7 +77,7 @@ def sample(number: int, seed: int) -> dict[str, NDArray[Any]]:
         often = pd.Series(things).groupby(things).cumcount().to_numpy()
         kept = some & (often < MOST)
         made = {"images": images.astype(np.float16), "about": about, "label": label, "ztf": np.full(len(label), survey == "ztf"),
-                "thing": pd.factorize(things)[0] + place * 10**9}  # fmt: skip
+                "simple": simple(frame), "thing": pd.factorize(things)[0] + place * 10**9}  # fmt: skip
         for name, values in made.items():
             parts.setdefault(name, []).append(values[kept])
     return {name: np.concatenate(values) for name, values in parts.items()}
