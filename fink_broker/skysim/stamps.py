@@ -147,7 +147,7 @@ def stamps(
     """
     ztf = site.name == "ztf"
     fwhm = usual = seeing_arcsec / site.pixel_arcsec
-    if ztf:  # good nights are alike, bad ones are not: medians of fifteen real nights are 1.7 to 2.5 pixels, but for three of 3 to 3.9
+    if ztf:  # good nights are alike, bad ones are not: medians of fifteen real nights are 1.7 to 2.5 pixels, but for three of 2.7 to 3.8
         fwhm *= float(1.02 * np.exp(rng.normal(0, 0.1) + rng.exponential(0.22)))
     fwhm = max(fwhm, 1.3 if ztf else 1.2)
     steady = _steady(scene, band, fwhm)

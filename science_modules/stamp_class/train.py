@@ -86,11 +86,11 @@ def sample(number: int, seed: int) -> dict[str, NDArray[Any]]:
 def weights(rng: np.random.Generator) -> Weights:
     """Random weights to begin with (He et al. 2015)."""
     shapes: dict[str, tuple[int, ...]] = {
-        "c1": (12, 3, 3, 3),
-        "c2": (24, 12, 3, 3),
-        "c3": (32, 24, 3, 3),
-        "h": (32 * 9 + CONTEXT, 64),
-        "out": (64, len(CLASSES)),
+        "c1": (16, 3, 3, 3),
+        "c2": (32, 16, 3, 3),
+        "c3": (48, 32, 3, 3),
+        "h": (48 * 9 + CONTEXT, 96),
+        "out": (96, len(CLASSES)),
     }
     made: Weights = {}
     for name, shape in shapes.items():
@@ -105,7 +105,7 @@ def network(f: Any, w: Weights, images: Any, about: Any, factor: float = 1.0) ->
     x = images
     for name in ("c1", "c2", "c3"):
         x = f.shrink(f.relu(f.add(f.convolve(x, w[name]), w[f"{name}_b"])))
-    x = f.concat(f.reshape(x, (-1, 32 * 9)), about)
+    x = f.concat(f.reshape(x, (-1, 48 * 9)), about)
     x = f.relu(f.add(f.matmul(x, w["h"]), w["h_b"]))
     return f.multiply(f.add(f.matmul(x, w["out"]), w["out_b"]), np.float32(factor))
 
