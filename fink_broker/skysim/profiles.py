@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 
 from fink_broker.testing.stamps import Image
 
 INDEX = 2.5
+SMALL = 0.5  # times the seeing: half-light radius of galaxies that are drawn as blurred points
 
 
 def grid(size: int) -> Image:
@@ -33,6 +35,55 @@ def moffat_many(x: Image, y: Image, fwhm: float, stretch: tuple[float, float] = 
         inner += (x * (2 * stretch[1] / alpha2)) * y
     height = np.float32(flux * (INDEX - 1) / (math.pi * alpha2))
     found: Image = height / (inner * inner * np.sqrt(inner))
+    return found
+
+
+def galaxy(u: Image, v: Image, fwhm: float, flux: Any, radius: Any, flatness: Any, angle: Any) -> Image:
+    """Galaxies of a half-light radius as the seeing blurs them, at places along rows and columns; all float32.
+
+    An exponential disc has a core that makes it as wide at half its height as disc and seeing together; small ones are Moffat profiles as wide.
+    """
+    scale, seen2 = radius / np.float32(1.68), np.float32(fwhm * fwhm)
+    cos, sin = np.cos(angle), np.sin(angle)
+    own2 = np.float32((2 * math.log(2)) ** 2) * scale * scale
+    wide2 = seen2 + own2
+    flat2 = (seen2 + flatness * flatness * own2) / wide2  # seeing makes it rounder
+    along, across = u * cos + v * sin, v * cos - u * sin
+    r2 = along * along + across * across / flat2
+    small = radius < SMALL * fwhm
+    if np.all(small):
+        return _round(r2, wide2, flux / np.sqrt(flat2))
+    core = seen2 / (np.float32(8 * math.log(2)) * scale)
+    disc: Image = flux / (np.float32(2 * math.pi) * np.sqrt(flat2) * scale * (scale + core)) * np.exp((core - np.sqrt(r2 + core * core)) / scale)
+    if not np.any(small):
+        return disc
+    found: Image = np.where(small, _round(r2, wide2, flux / np.sqrt(flat2)), disc)
+    return found
+
+
+def _round(r2: Image, fwhm2: Any, flux: Any) -> Image:
+    """A Moffat profile at squared distances."""
+    alpha2 = fwhm2 / np.float32(4 * (2 ** (1 / INDEX) - 1))
+    inner = 1 + r2 / alpha2
+    found: Image = flux * np.float32((INDEX - 1) / math.pi) / alpha2 / (inner * inner * np.sqrt(inner))
+    return found
+
+
+def resampled(noise: Image, near: float, far: float) -> Image:
+    """Noise of which each pixel takes in shares of its neighbours on either side, near and next to near, along rows and columns; of the same size as before."""
+    keep = np.float32(1 / math.sqrt(1 + 2 * near * near + 2 * far * far))
+    found = noise
+    for turned in range(2):
+        made = found * keep
+        for step, share in ((1, np.float32(near) * keep), (2, np.float32(far) * keep)):
+            part = found * share
+            if turned:
+                made[:, step:] += part[:, :-step]
+                made[:, :-step] += part[:, step:]
+            else:
+                made[step:] += part[:-step]
+                made[:-step] += part[step:]
+        found = made
     return found
 
 

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
 from fink_broker.skysim.blemishes import ON_STARS, blemish
 from fink_broker.skysim.observatory import Observatory, nanojansky
-from fink_broker.skysim.profiles import grid, moffat, moffat_many, psf, window
+from fink_broker.skysim.profiles import galaxy, grid, moffat, moffat_many, psf, resampled, window
 from fink_broker.testing.stamps import Image, fits
 
 SIZE_ZTF = 63  # [pixels]
@@ -19,6 +17,10 @@ ZERO_POINT_ZTF = 26.2  # [mag] of one count
 GAIN_ZTF = 6.2  # [electrons a count]
 PSF_LSST = 41
 FAINT, SMALL = 3e4, 2.0  # [nJy], [pixels]: sources below both are drawn together, which is ten times as fast
+# Shares of the next pixel and the next but one that resampling mixes in, as the noise of real cutouts has them and interpolation with sinc-like kernels gives.
+# A template is resampled and co-added. A difference takes its fine detail from the sharper image: like the template's where the exposure is sharper.
+TEMPLATE_KERNEL, DIFFERENCE_KERNEL = (0.11, -0.055), (0.075, -0.055)
+READOUT = -0.07  # share of its neighbour on the left that each pixel of a ZTF exposure has: the electronics overshoot along the rows, as they are read
 SPIKED = 2e7  # [nJy] stars above this have spikes along the rows, as ZTF's have
 
 
@@ -79,10 +81,10 @@ def _drawn(scene: Scene, fwhm: float) -> Image:
                     spike = one.flux * 1.5e-4 / fwhm**2 * np.exp(-np.abs(axis - x) / 9)
                     image[row - 1 : row + 2] += spike * np.array([[0.5], [1], [0.5]], np.float32)
         else:
-            reach = int(one.radius / 1.68 * 7 + 2 * fwhm) + 2
+            reach = int(max(one.radius / 1.68 * 7 + 2 * fwhm, fwhm * (4 if one.flux < 10 * FAINT else 10))) + 2
             rows, columns = window(axis, y, reach), window(axis, x, reach)
             shape = np.array([one.flux, one.radius, one.flatness, one.angle], np.float32)
-            image[rows, columns] += _disc(axis[None, columns] - np.float32(x), axis[rows, None] - np.float32(y), fwhm, *shape)
+            image[rows, columns] += galaxy(axis[None, columns] - np.float32(x), axis[rows, None] - np.float32(y), fwhm, *shape)
     return image
 
 
@@ -98,24 +100,12 @@ def _many(scene: Scene, some: list[Source], fwhm: float) -> Image:
     drawn = np.empty((len(some), len(axis), len(axis)), np.float32)
     drawn[star] = moffat_many(u[star], v[star], fwhm, scene.stretch) * flux[star, None, None]
     if not star.all():
-        galaxy = ~star
-        drawn[galaxy] = _disc(u[galaxy], v[galaxy], fwhm, *(one[galaxy, None, None] for one in (flux, radius, flatness, angle)))
+        rest = ~star
+        drawn[rest] = galaxy(u[rest], v[rest], fwhm, *(one[rest, None, None] for one in (flux, radius, flatness, angle)))
     image = np.zeros((scene.size + 2 * reach + 2, scene.size + 2 * reach + 2), np.float32)  # with a margin, so that none is cut
     for part, r, c in zip(drawn, (row + 1).tolist(), (column + 1).tolist(), strict=True):
         image[r : r + len(axis), c : c + len(axis)] += part
     return image[reach + 1 : reach + 1 + scene.size, reach + 1 : reach + 1 + scene.size]
-
-
-def _disc(u: Image, v: Image, fwhm: float, flux: Any, radius: Any, flatness: Any, angle: Any) -> Image:
-    """Exponential discs, blurred by making their cores as wide as the seeing, at places along rows and columns; all float32."""
-    scale, core = radius / np.float32(1.68), np.float32(0.4 * fwhm)
-    cos, sin = np.cos(angle), np.sin(angle)
-    flat2 = (flatness * flatness * scale * scale + core * core) / (scale * scale + core * core)  # seeing makes it rounder
-    along, across = u * cos + v * sin, v * cos - u * sin
-    r = np.sqrt(along * along + across * across / flat2 + core * core)
-    whole = np.float32(2 * math.pi) * np.sqrt(flat2) * scale * (scale + core) * np.exp(-core / scale)  # its integral over the plane
-    found: Image = flux / whole * np.exp(-r / scale)
-    return found
 
 
 def _change(scene: Scene, flux: float, fwhm: float, rng: np.random.Generator) -> Image:
@@ -138,8 +128,8 @@ def _change(scene: Scene, flux: float, fwhm: float, rng: np.random.Generator) ->
 
 def _left(steady: Image, noise: Image, rng: np.random.Generator) -> Image:
     """What a subtraction leaves of steady light, going with it: it is never quite in the same place, nor of the same width, nor smooth."""
-    east, north, wide = (rng.normal(0, 0.03, 3) * np.exp(rng.normal(0, 0.5))).tolist()
-    flat, rough = float(rng.normal(0, 0.005)), float(0.01 * np.exp(rng.normal(0, 0.8)))
+    east, north, wide = (rng.normal(0, 0.043, 3) * np.exp(rng.normal(0, 0.5))).tolist()
+    flat, rough = float(rng.normal(0, 0.007)), float(0.014 * np.exp(rng.normal(0, 0.8)))
     left: Image = steady * (flat + rough * noise)
     right, before, above, below = steady[1:-1, 2:], steady[1:-1, :-2], steady[2:, 1:-1], steady[:-2, 1:-1]
     left[1:-1, 1:-1] += (
@@ -156,43 +146,45 @@ def stamps(
     ZTF sends template less science where a detection is negative, so that what was detected stands out in all of its difference images; LSST does not.
     """
     ztf = site.name == "ztf"
-    fwhm = seeing_arcsec / site.pixel_arcsec
-    fwhm = max(1.15 * fwhm * float(np.exp(rng.normal(0, 0.22))), 1.3) if ztf else max(fwhm, 1.2)
+    fwhm = usual = seeing_arcsec / site.pixel_arcsec
+    if ztf:  # good nights are alike, bad ones are not: medians of fifteen real nights are 1.7 to 2.5 pixels, but for three of 2.7 to 3.8
+        fwhm *= float(1.02 * np.exp(rng.normal(0, 0.1) + rng.exponential(0.22)))
+    fwhm = max(fwhm, 1.3 if ztf else 1.2)
     steady = _steady(scene, band, fwhm)
     sharper = _steady(scene, band, scene.template_fwhm or fwhm)
     change = _change(scene, flux, fwhm, rng)
     unit = float(nanojansky(ZERO_POINT_ZTF)) if ztf else 1.0  # [nJy] of one unit of the image
-    effective = 2.27 * fwhm**2  # pixels that share the noise of a point source
+    effective = 2.27 * fwhm * max(usual, 1.2)  # pixels that share the noise of a point source; the depth knows of usual seeing only
     dark = float(nanojansky(depth)) / 5 / unit / np.sqrt(effective) / (2.45 if ztf else 1.25)
     per_unit = 1 / GAIN_ZTF if ztf else float(nanojansky(site.zero_electrons[band]))
     sky = dark**2 * GAIN_ZTF * float(rng.uniform(0.35, 0.9)) if ztf else 0.0
     clear = np.float32(rng.uniform(0.02, 0.3) if scene.artefact == "faded" else 1.0)
     shown, template, change = steady * (clear / np.float32(unit)), sharper / np.float32(unit), change / np.float32(unit)
     variance = np.float32(dark**2) + np.maximum(shown + change, 0) * np.float32(per_unit)
-    template_variance = np.float32((dark * 0.2 * np.exp(rng.normal(0, 0.35))) ** 2) + np.maximum(template, 0) * np.float32(per_unit * 0.04)
+    template_variance = np.float32((dark * 0.18 * np.exp(rng.normal(0, 0.42))) ** 2) + np.maximum(template, 0) * np.float32(per_unit * 0.04)
     size = scene.size
     noise = rng.standard_normal((3, size, size), dtype=np.float32)
-    # neighbouring pixels of a co-added template share noise; those of one exposure do not
-    coarse = noise[1] * np.float32(0.93)
-    coarse[1:] += np.float32(0.26) * noise[1, :-1]
-    coarse[:, 1:] += np.float32(0.26) * noise[1, :, :-1]
-    template_noise = coarse * np.sqrt(template_variance)
-    own_noise = noise[0] * np.sqrt(variance)
+    own = noise[0]
+    if ztf:
+        own[:, 1:] += np.float32(rng.normal(READOUT, 0.02)) * own[:, :-1].copy()
+    own_noise = own * np.sqrt(variance)
+    template_noise = resampled(noise[1], *TEMPLATE_KERNEL) * np.sqrt(template_variance)
+    sharper_by = min(max((1.15 - fwhm / (scene.template_fwhm or fwhm)) / 0.3, 0.0), 1.0) if ztf else 0.0
+    subtracted = resampled(own_noise, *(value * sharper_by for value in DIFFERENCE_KERNEL)) if sharper_by > 0 else own_noise
     left = _left(shown, noise[2], rng)
     if scene.artefact in ON_STARS:
         left += blemish(scene.artefact, size, flux / unit, fwhm, scene.x, scene.y, scene.trail_angle, rng)
     slope = rng.normal(0, 0.06, 2) * dark / size
     axis = grid(size)
     ground: Image = (float(slope[0]) * axis)[:, None] + (float(slope[1]) * axis)[None, :]
-    added = change + own_noise
-    difference = added + left - template_noise * np.float32(0.3) + np.float32(rng.normal(0, 0.15) * dark * 0.1)
+    difference = change + subtracted + left - template_noise * np.float32(0.3) + np.float32(rng.normal(0, 0.15) * dark * 0.1)
     if not ztf:  # the background is taken off, though not wholly
         difference += np.float32(rng.normal(0.17, 0.12) * dark)
         sky = 0.35 * dark
     elif flux < 0:
         difference = -difference
     reference = template + template_noise + ground + np.float32(sky if ztf else 0.1 * dark)
-    science = shown + added + ground + np.float32(sky)
+    science = shown + change + own_noise + ground + np.float32(sky)
     images = [science, reference, difference]
     for first, last, begin, end in scene.blank:
         for image in images:

@@ -1,7 +1,8 @@
-"""Runs stamp_class on real ZTF alerts and counts: python -m science_modules.stamp_class.evaluate PATH… [--models FOLDER].
+"""Runs stamp_class on real ZTF alerts and counts: python -m science_modules.stamp_class.evaluate PATH… [--models FOLDER] [--simulated FILE].
 
 Truth is what stands in the packets: a known asteroid (`ssnamenr` within 5 arcsec), a type that a cross-match put beside it (`cdsxmatch`, `tnsclass`), and
-for the rest only the survey's own real-bogus scores. None was used for training.
+for the rest only the survey's own real-bogus scores. None was used for training. With the arrays that `train --cache` keeps, simple rules learned on the
+simulation, as the model is, are counted beside it.
 """
 
 from __future__ import annotations
@@ -14,13 +15,15 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from fink_broker.model import roc_auc
 from fink_broker.settings import data_folder
-from science_modules._baseline import cuts
+from science_modules._baseline import cuts, regression
 from science_modules._real import known_asteroid, packets
 from science_modules.stamp_class import CLASSES
-from science_modules.stamp_class.train import row
+from science_modules.stamp_class.stamps import stamps
+from science_modules.stamp_class.train import row, simple
 
 # Types of SIMBAD and TNS, and our classes; candidates count as stars only, since they are stars whatever they are candidates for.
 TYPES = (
@@ -54,11 +57,27 @@ def complete(paths: Iterable[Path]) -> Iterator[dict[str, Any]]:
             yield packet
 
 
+def left_out(numbers: NDArray[np.float64], known: NDArray[Any], things: NDArray[Any]) -> NDArray[Any]:
+    """What cuts say of the alerts of each object when they were learned on all others."""
+    found = np.empty(len(known), object)
+    for thing in np.unique(things):
+        mine = things == thing
+        found[mine] = cuts(numbers[~mine], known[~mine]).predict(numbers[mine])
+    return found
+
+
+def shares(guess: NDArray[Any], known: NDArray[Any], things: NDArray[Any]) -> tuple[float, float, float]:
+    """Share that is right of alerts, of objects (each counts as one), and of the alerts of a class, averaged over the classes."""
+    good = pd.Series(guess == known)
+    return float(good.mean()), float(good.groupby(things).mean().mean()), float(good.groupby(known).mean().mean())
+
+
 def main() -> None:
-    """Print the table."""
+    """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("paths", nargs="+", type=Path)
     parser.add_argument("--models", default="", help="folder of another model.onnx")
+    parser.add_argument("--simulated", type=Path, help="file of arrays that train kept with --cache")
     options = parser.parse_args()
     from fink_broker.science import Registry
 
@@ -73,14 +92,26 @@ def main() -> None:
     print("|" + "---|" * (len(CLASSES) + 3))
     for kind in CLASSES[1:]:
         mine = made[known == kind]
-        shares = " | ".join(f"{(mine['class'] == name).mean():.2f}" for name in CLASSES)
-        print(f"| {kind} | {len(mine)} | {shares} | {mine['real'].mean():.2f} |")
+        found_as = " | ".join(f"{(mine['class'] == name).mean():.2f}" for name in CLASSES)
+        print(f"| {kind} | {len(mine)} | {found_as} | {mine['real'].mean():.2f} |")
     some = np.array([one is not None for one in known])
-    often = pd.Series(known[some]).value_counts(normalize=True).max()
-    numbers = alerts[["flux", "neighbour_distance_arcsec"]].abs().fillna(-1).to_numpy(float)[some]
-    cut = cuts(numbers, known[some]).predict(numbers)
-    print(f"\naccuracy {(made['class'][some] == known[some]).mean():.3f}; always the most frequent class {often:.3f}; "
-          f"cuts in brightness and distance to the nearest source, learned on these very alerts {(cut == known[some]).mean():.3f}")  # fmt: skip
+    right, things = known[some], np.array([packet["objectId"] for packet in found], object)[some]
+    numbers = simple(alerts[some])
+    rules = {f"stamp_class {module.version}": made["class"].to_numpy(object)[some]}
+    if options.simulated:
+        learned = dict(np.load(options.simulated))
+        ztf, names = learned["ztf"], np.array(CLASSES, object)
+        words = names[learned["label"][ztf]]
+        beside = regression(learned["about"][ztf], words)
+        rules["logistic regression on what stands beside, learned on the simulation"] = beside.predict(stamps(alerts[some])[1])
+        rules["cuts in brightness and distance to the nearest source, learned on the simulation"] = cuts(learned["simple"][ztf], words).predict(numbers)
+    rules["the same cuts, learned on the other real objects"] = left_out(numbers, right, things)
+    rules["the same cuts, learned on these very alerts"] = cuts(numbers, right).predict(numbers)
+    rules["always the most frequent class"] = np.full(len(right), pd.Series(right).mode()[0], object)
+    print(f"\n| right of {len(right)} alerts, {len(np.unique(things))} objects | alerts | objects | mean of the classes |\n|---|---|---|---|")
+    for name, guess in rules.items():
+        print(f"| {name} | " + " | ".join(f"{value:.3f}" for value in shares(guess, right, things)) + " |")
+    print()
     for name in ("drb", "rb"):
         score = np.array([np.nan if packet["candidate"].get(name) is None else packet["candidate"][name] for packet in found])
         sure = (score >= REAL) | (score <= BOGUS)

@@ -51,6 +51,11 @@ def row(survey: str, packet: dict[str, Any]) -> dict[str, Any]:
             "neighbour_star_score": np.nan, **cutouts}  # fmt: skip
 
 
+def simple(frame: pd.DataFrame) -> NDArray[np.float64]:
+    """Brightness [nJy] and distance to the nearest source [arcsec], for cuts; -1 where none is told."""
+    return frame[["flux", "neighbour_distance_arcsec"]].abs().fillna(-1).to_numpy(float)
+
+
 def alerts(survey: str, number: int, seed: int) -> tuple[pd.DataFrame, NDArray[Any], NDArray[Any]]:
     """Inputs, labels and objects of simulated alerts."""
     rows, labels, things = [], [], []
@@ -72,7 +77,7 @@ def sample(number: int, seed: int) -> dict[str, NDArray[Any]]:
         often = pd.Series(things).groupby(things).cumcount().to_numpy()
         kept = some & (often < MOST)
         made = {"images": images.astype(np.float16), "about": about, "label": label, "ztf": np.full(len(label), survey == "ztf"),
-                "thing": pd.factorize(things)[0] + place * 10**9}  # fmt: skip
+                "simple": simple(frame), "thing": pd.factorize(things)[0] + place * 10**9}  # fmt: skip
         for name, values in made.items():
             parts.setdefault(name, []).append(values[kept])
     return {name: np.concatenate(values) for name, values in parts.items()}
@@ -81,11 +86,11 @@ def sample(number: int, seed: int) -> dict[str, NDArray[Any]]:
 def weights(rng: np.random.Generator) -> Weights:
     """Random weights to begin with (He et al. 2015)."""
     shapes: dict[str, tuple[int, ...]] = {
-        "c1": (12, 3, 3, 3),
-        "c2": (24, 12, 3, 3),
-        "c3": (32, 24, 3, 3),
-        "h": (32 * 9 + CONTEXT, 64),
-        "out": (64, len(CLASSES)),
+        "c1": (16, 3, 3, 3),
+        "c2": (32, 16, 3, 3),
+        "c3": (48, 32, 3, 3),
+        "h": (48 * 9 + CONTEXT, 96),
+        "out": (96, len(CLASSES)),
     }
     made: Weights = {}
     for name, shape in shapes.items():
@@ -100,7 +105,7 @@ def network(f: Any, w: Weights, images: Any, about: Any, factor: float = 1.0) ->
     x = images
     for name in ("c1", "c2", "c3"):
         x = f.shrink(f.relu(f.add(f.convolve(x, w[name]), w[f"{name}_b"])))
-    x = f.concat(f.reshape(x, (-1, 32 * 9)), about)
+    x = f.concat(f.reshape(x, (-1, 48 * 9)), about)
     x = f.relu(f.add(f.matmul(x, w["h"]), w["h_b"]))
     return f.multiply(f.add(f.matmul(x, w["out"]), w["out_b"]), np.float32(factor))
 

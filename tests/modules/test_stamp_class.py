@@ -12,6 +12,7 @@ from astropy.io import fits
 
 from fink_broker.science import Registry
 from fink_broker.settings import data_folder
+from science_modules.stamp_class import evaluate
 
 REGISTRY = Registry.load(data_folder("science_modules"))
 MODULE = REGISTRY.get("stamp_class")
@@ -140,3 +141,19 @@ def test_real_asteroids_are_found_and_the_scores_agree_with_the_surveys(shared: 
     assert (found["class"][asteroids] == "asteroid").mean() > 0.9
     drb = pd.Series([packet["candidate"].get("drb") for packet in packets], dtype=float)
     assert drb.corr(found["real"], method="spearman") > 0.3
+
+
+def test_cuts_that_are_learned_on_other_objects_know_nothing_of_their_own() -> None:
+    things = np.repeat(np.array(["a", "b", "c", "d", "e"], object), 40)
+    known = np.array(["asteroid", "asteroid", "agn", "agn", "transient"], object).repeat(40)
+    numbers = np.column_stack([np.repeat([1.0, 2.0, 10.0, 11.0, 5.0], 40), np.zeros(200)])
+    found = evaluate.left_out(numbers, known, things)
+    assert (found[:160] == known[:160]).all()
+    assert not (found[160:] == "transient").any()  # the only object of its class
+
+
+def test_an_object_of_many_alerts_counts_once() -> None:
+    things = np.array(["a"] * 8 + ["b", "c"], object)
+    known = np.array(["transient"] * 8 + ["agn", "asteroid"], object)
+    guess = np.array(["transient"] * 8 + ["asteroid", "asteroid"], object)
+    assert evaluate.shares(guess, known, things) == pytest.approx((0.9, 2 / 3, 2 / 3))

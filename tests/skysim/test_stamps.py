@@ -5,7 +5,7 @@ import pytest
 
 from fink_broker.skysim.blemishes import ANYWHERE, ON_STARS, blemish
 from fink_broker.skysim.observatory import LSST, ZTF
-from fink_broker.skysim.profiles import psf
+from fink_broker.skysim.profiles import galaxy, grid, psf, resampled
 from fink_broker.skysim.stamps import Scene, Source, stamps
 
 STAR = Source(0.0, 0.0, 3e6)
@@ -31,6 +31,39 @@ def test_a_point_source_has_unit_light_and_its_width() -> None:
         image = psf(201, 3.0, x, y, stretch)
         assert image.sum() == pytest.approx(1, abs=0.03)
     assert (psf(201, 29.0) > psf(201, 29.0).max() / 2).sum() == pytest.approx(np.pi * 14.5**2, rel=0.02)
+
+
+@pytest.mark.parametrize("radius", [0.2, 3.0, 6.5, 12.0])
+def test_a_galaxy_is_no_narrower_than_the_seeing_and_keeps_its_light(radius: float) -> None:
+    axis = grid(401)
+    whole = galaxy(axis[None, :], axis[:, None], 8.0, *np.array([2.0, radius, 0.6, 0.4], np.float32))
+    assert whole.sum() == pytest.approx(2, rel=0.03)
+    alone, flat = 2 * np.log(2) * radius / 1.68, 0.6
+    expected = np.sqrt(np.hypot(8.0, alone) * np.hypot(8.0, flat * alone))  # widths of disc and seeing, added in squares
+    assert 2 * np.sqrt((whole > whole.max() / 2).sum() / np.pi) == pytest.approx(expected, rel=0.05)
+
+
+def alike(noise: np.ndarray, rows: int, columns: int) -> float:
+    size = len(noise)
+    return float(np.corrcoef(noise[rows:, columns:].ravel(), noise[: size - rows, : size - columns].ravel())[0, 1])
+
+
+def test_resampled_noise_is_alike_in_neighbours_and_as_high_as_before() -> None:
+    noise = resampled(np.random.default_rng(3).standard_normal((1000, 1000), dtype=np.float32), 0.11, -0.055)
+    assert noise.std() == pytest.approx(1, abs=0.01)
+    assert [alike(noise, 0, 1), alike(noise, 1, 0), alike(noise, 1, 1)] == pytest.approx([0.20, 0.20, 0.04], abs=0.01)  # real templates: 0.20, 0.22, 0.07
+    assert alike(noise, 0, 2) == pytest.approx(-0.095, abs=0.01)  # -0.09
+
+
+def test_noise_of_a_difference_is_that_of_the_sharper_image() -> None:
+    found = {}
+    for name, template_fwhm in (("sharper template", 1.2), ("sharper exposure", 6.0)):
+        images = [seen(Scene(63, template_fwhm=template_fwhm), 1.0, seed) for seed in range(20)]
+        found[name] = np.mean([[alike(image, rows, columns) for rows, columns in ((0, 1), (1, 0), (0, 2))] for _, _, image in images], axis=0)
+        rows = np.mean([alike(science, 0, 1) for science, _, _ in images])
+        assert rows == pytest.approx(-0.07, abs=0.03)  # the electronics overshoot
+    assert found["sharper template"] == pytest.approx([-0.07, 0, 0], abs=0.03)
+    assert found["sharper exposure"] == pytest.approx([0.06, 0.14, -0.1], abs=0.03)
 
 
 @pytest.mark.parametrize(("flux", "site", "up"), [(2e5, ZTF, True), (-2e5, ZTF, True), (2e4, LSST, True), (-2e4, LSST, False)])
