@@ -34,6 +34,7 @@ def simulate(
     sky: Annotated[bool, typer.Option("--sky", help="alerts of the simulated sky: populations, cadence and noise as the survey's")] = False,
     nights: Annotated[int, typer.Option(help="nights that the simulated sky is watched", min=1)] = 3,
     mix: Annotated[str, typer.Option(help="kinds of the simulated sky: natural, even, or weights such as 'SN Ia=1,agn=2'")] = "natural",
+    like: Annotated[list[Path] | None, typer.Option(help="ZTF alerts whose nights the simulated sky has: their visits, bands and depths")] = None,
     truth: Annotated[Path | None, typer.Option(help="write what the alerts of the simulated sky truly are to this Parquet file")] = None,
     first_chunk: Annotated[int, typer.Option(help="take up the simulated sky again at this chunk of nights", min=0)] = 0,
     json_lines: Annotated[bool, typer.Option("--json-lines", help="print events as JSON")] = False,
@@ -66,11 +67,14 @@ def simulate(
         available = None if loop else number or (alerts_per_observation or 0) * max(observations, 0) or MADE_UP
         if sky and (loop or kind):
             raise ConfigError("--sky has an end and kinds of its own; give --number instead of --loop, --mix instead of --kind")
+        if like and (not sky or night or surveys != ["ztf"]):
+            raise ConfigError("--like gives the simulated sky the nights of ZTF's alerts; add --sky --survey ztf, and leave --night out")
         if sky and not has_sncosmo():
             note("supernovae have built-in shapes: sncosmo or its data are not on this machine; pip install sncosmo, then run sncosmo.get_source('salt3')")
         start = night.toordinal() - simulation.MJD_ORDINAL if night else simulation.recent_mjd()
         if sky:
-            asked = {"number": available, "seed": seed, "start_mjd": start, "nights": nights, "mix": _mix(mix), "first_chunk": first_chunk}
+            asked = {"number": available, "seed": seed, "start_mjd": start, "nights": nights, "mix": _mix(mix), "first_chunk": first_chunk,
+                     "plan": _plan(like, seed) if like else None}  # fmt: skip
             packets = simulation.make_sky_packets(surveys, settings.schemas_path, asked, truth)
         else:
             packets = simulation.make_packets(surveys, settings.schemas_path, available, seed, kind, start)
@@ -85,6 +89,15 @@ def simulate(
         note(text)
     chosen = dict.fromkeys(_names(settings), topic) if topic else None
     simulation.send(settings, packets, number=plan.to_send, rhythm=rhythm, topics=chosen, display=display, tell=tell)
+
+
+def _plan(like: list[Path], seed: int) -> Any:
+    """The visits that real alerts tell of."""
+    from fink_broker.skysim.observatory import observatory
+    from fink_broker.skysim.realism import real
+    from fink_broker.skysim.visited import visited
+
+    return visited(observatory("ztf"), real(like, "ztf"), seed)
 
 
 def _mix(text: str) -> str | dict[str, float]:

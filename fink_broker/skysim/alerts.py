@@ -16,6 +16,7 @@ from fink_broker.skysim.context import earlier, place, real_bogus
 from fink_broker.skysim.observation import BLOCK, START_MJD, Observed, Sky
 from fink_broker.skysim.packets import PACKERS, SkyThing
 from fink_broker.skysim.scenes import scene
+from fink_broker.skysim.schedule import Schedule
 from fink_broker.skysim.shapes import BELLS
 from fink_broker.survey import load_survey
 from fink_broker.testing import MadeAlert, newest
@@ -41,6 +42,7 @@ class Campaign:
     schemas: Path | None = None
     deep_share: float = 0.05
     first_chunk: int = field(default=0, kw_only=True)
+    plan: Schedule | None = field(default=None, kw_only=True)  # of certain nights, in one chunk, instead of start_mjd and nights
 
     def __post_init__(self) -> None:
         if self.survey not in PACKERS:
@@ -51,7 +53,7 @@ class Campaign:
     @property
     def chunk_nights(self) -> int:
         """Nights of one chunk."""
-        return max(1, min(self.nights, self.nights * CHUNK // self.number))
+        return self.nights if self.plan else max(1, min(self.nights, self.nights * CHUNK // self.number))
 
     @property
     def chunks(self) -> int:
@@ -67,6 +69,8 @@ class Campaign:
         """The sky of a chunk, with the visits before it that its alerts remember."""
         from fink_broker.skysim.observatory import observatory
 
+        if self.plan:
+            return Sky(self.survey, self.seed * 10_007, self.mix, models=self.models, plan=self.plan)
         settle = observatory(self.survey).settle_days
         first = self.start_mjd + chunk * self.chunk_nights
         nights = min(self.chunk_nights, self.nights - chunk * self.chunk_nights)
@@ -159,5 +163,5 @@ class Campaign:
         if seen.kind.moving:
             return 0.0, 0
         detected = seen.detected[seen.begin[thing] : seen.end[thing]].sum()
-        age, more = earlier(rng, model.site, seen.kind, seen.things.take(np.array([thing])), np.array([detected]), model.heaven.schedule.days)
+        age, more = earlier(rng, model.site, seen.kind, seen.things.take(np.array([thing])), np.array([detected]), model.heaven.schedule)
         return (float(age[0]), int(more[0])) if more[0] else (0.0, 0)

@@ -32,7 +32,7 @@ def _signal(things: Things, who: Ints, mjd: Floats, band: Ints, heaven: Heaven, 
     truth, site = things.truth, heaven.site
     own = np.abs(mjd - truth["peak_mjd"][who]) < 1e-7
     there = own | ((truth["alone"][who] < 0.5) & (rng.random(len(who)) < truth["share"][who]))
-    noise = np.hypot(nanojansky(np.array(site.depth))[band] / 5, site.floor * things.template[who, band])
+    noise = np.hypot(nanojansky(np.array(site.depth))[band] / 5, site.floor_true * things.template[who, band])
     snr = 5.5 * (1 - rng.random(len(who))) ** -0.75
     sign = np.where(rng.random(len(who)) < 0.5 + 0.5 * truth["lean"][who] * (truth["alone"][who] < 0.5), 1, -1)
     return np.where(there, noise * np.minimum(snr, 400) * sign, 0.0)

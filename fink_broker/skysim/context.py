@@ -13,8 +13,10 @@ from fink_broker.skysim.cosmos import Floats, Ints
 from fink_broker.skysim.kind import Kind, Things
 from fink_broker.skysim.observation import Observed, Sky
 from fink_broker.skysim.observatory import Observatory
+from fink_broker.skysim.schedule import Schedule
 
-SURVEY_YEARS = {"ztf": 6.0, "lsst": 0.0}  # before the simulation begins
+BEGAN = {"ztf": 58050.0, "lsst": np.inf}  # [d, TAI] the oldest detections; LSST's with the simulation
+OFTEN = 1.0  # detections a day over the years, at most
 
 
 @dataclass
@@ -93,21 +95,22 @@ def _past(rng: np.random.Generator, model: Sky, seen: Observed, thing: Ints, poi
     first = seen.mjd[np.minimum(first_hit, point)]
     if seen.kind.moving:
         return seen.mjd[point], np.ones(len(thing), np.int64)
-    age, more = earlier(rng, model.site, seen.kind, seen.things, totals[seen.end] - totals[seen.begin], model.heaven.schedule.days)
+    age, more = earlier(rng, model.site, seen.kind, seen.things, totals[seen.end] - totals[seen.begin], model.heaven.schedule)
     return np.where((more > 0)[thing], first - age[thing], first), number + more[thing]
 
 
-def earlier(rng: np.random.Generator, site: Observatory, kind: Kind, things: Things, detections: Ints, days: float) -> tuple[Floats, Ints]:
-    """How long before its first detection in the simulated `days` each thing was first detected [d], and how often until then."""
-    number, years = len(detections), SURVEY_YEARS[site.name]
-    if not years:
+def earlier(rng: np.random.Generator, site: Observatory, kind: Kind, things: Things, detections: Ints, plan: Schedule) -> tuple[Floats, Ints]:
+    """How long before its first detection in the simulated days each thing was first detected [d], and how often until then."""
+    number, whole = len(detections), max(plan.first - BEGAN[site.name], 0.0)
+    if not whole:
         return np.zeros(number), np.zeros(number, np.int64)
-    age, once = years * 365.25 * rng.random(number), rng.random(number) < 0.06  # now and then another artefact or an asteroid was there before
+    age, once = whole * rng.random(number), rng.random(number) < 0.06  # now and then another artefact or an asteroid was there before
     if not (kind.lasting or kind.name == "dwarf_nova"):
         return age, once.astype(np.int64)
     stays = things.truth["alone"] < 0.5 if "alone" in things.truth else np.ones(number, bool)
-    often = rng.gamma(detections - 0.5) / days  # a day; that it was seen once tells little of how often it is: it may be new
-    long = years * 365.25 * (1 - 0.5 * rng.random(number) ** 3)
+    often = np.minimum(rng.gamma(detections - 0.5) / plan.days, OFTEN)  # a day; that it was seen once tells little of how often it is: it may be new
+    missed = rng.random(number)
+    long = whole * (1 - 0.22 * missed - 0.4 * missed**8)
     more = rng.poisson(often * long * (0.5 if kind.name == "dwarf_nova" else 1.0))
     return np.where(stays, long, age), np.where(stays, more, once)
 

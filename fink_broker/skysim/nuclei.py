@@ -26,7 +26,7 @@ def _draw(rng: np.random.Generator, number: int, heaven: Heaven, blazar: bool) -
     whole = 31.4 - 2.5 * np.log10(things.template[:, site.bands.index("r")])
     # a catalogue takes it for a star where the core outshines the galaxy
     core_share = core[:, 1] / things.template[:, 1]
-    star = np.where(rng.random(number) < core_share**2, 1 - 0.15 * rng.random(number) ** 2, 0.3 * rng.random(number))
+    star = np.where(rng.random(number) < core_share, 1 - 0.06 * rng.random(number) ** 2, 0.3 * rng.random(number))
     things.near_arcsec, things.near_star, things.near_mag = catalogued(rng, things.ra, things.dec, rng.rayleigh(0.2, number), star, whole)
     if blazar:  # hours to weeks, tenths to magnitudes (Ruan et al. 2012, ApJ 760, 51)
         tau, size = np.exp(rng.normal(np.log(12), 0.7, number)), np.exp(rng.normal(np.log(0.35), 0.4, number)).clip(0.1, 1.2)

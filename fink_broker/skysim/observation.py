@@ -12,13 +12,12 @@ from fink_broker.skysim.cosmos import Floats, Ints
 from fink_broker.skysim.kind import Heaven, Kind, Things, behind_dust, joined
 from fink_broker.skysim.observatory import Observatory, nanojansky, observatory
 from fink_broker.skysim.population import KINDS, shares
-from fink_broker.skysim.schedule import schedule
+from fink_broker.skysim.schedule import Schedule, schedule
 from fink_broker.skysim.templates import templates
 
 BLOCK = 1000  # things that are made together; a block needs none of those before it
 START_MJD = 61000.0
 DETECTION = 5.0  # sigma
-OWN_FLOOR = 0.01  # error of a flux as a share of itself
 ROUNDS = 40
 
 
@@ -67,18 +66,27 @@ def observe(kind: Kind, things: Things, heaven: Heaven, rng: np.random.Generator
     dark = nanojansky(depth) / DETECTION
     electrons = nanojansky(np.array(site.zero_electrons))[band]
     light = np.maximum(under + signal, 0) + under
-    err = np.sqrt(dark**2 + light * electrons + (site.floor * under) ** 2 + (OWN_FLOOR * signal) ** 2)
-    flux = signal + err * rng.normal(size=len(who))
+    share, turn = site.own
+    own = share * signal / (1 + np.abs(signal) / dark / turn)
+    err = np.sqrt(dark**2 + light * electrons + (site.floor * under) ** 2 + own**2)
+    noise = true_noise(site, err, under)
+    flux = signal + noise * rng.normal(size=len(who))
     forced = flux + 0.15 * err * rng.normal(size=len(who))
     bright = np.maximum(under + flux, 0) > nanojansky(site.brightest)
-    detected = (np.abs(flux) >= DETECTION * err) & ~bright
+    detected = (np.abs(flux) >= DETECTION * np.maximum(err, noise)) & ~bright
     if kind.moving:  # noise does not move with it: only what truly is there
         detected &= signal != 0
         forced = err * rng.normal(size=len(who))  # at the place of the alert, where it is no more, or not yet
     count = plan.count[field]
     end = np.cumsum(count)
-    usable = detected & (mjd >= plan.first + site.settle_days)
+    usable = detected & (visit >= plan.settled[field][who])
     return Observed(kind, things, end - count, end, mjd, band, flux, err, depth, plan.seeing[visit], forced, detected.astype(np.int64), usable.astype(np.int64))
+
+
+def true_noise(site: Observatory, err: Floats | float, under: Floats | float) -> Floats:
+    """What fluxes scatter by, and detections are found against [nJy], of the errors that a survey tells and the light in the template."""
+    found: Floats = np.sqrt(site.noise_share**2 * np.maximum(np.square(err) - (site.floor * under) ** 2, 0) + (site.floor_true * under) ** 2)
+    return found
 
 
 class Sky:
@@ -94,13 +102,15 @@ class Sky:
         models: str = "auto",
         deep_share: float = 0.05,
         dense_share: float = 0.0,
+        plan: Schedule | None = None,
     ) -> None:
         """`mix`: natural, even, or weights by kind or label; `models`: sncosmo, built-in, auto; `deep_share`: of things in LSST's deep fields;
-        `dense_share`: of ZTF's fields that are watched many times a night, mostly in one band."""
+        `dense_share`: of ZTF's fields that are watched many times a night, mostly in one band; `plan`: when it looks where, instead of all the former say."""
         site: Observatory = observatory(survey)
         self.survey, self.seed, self.site = survey, seed, site
         days = max(days or site.span_days, site.settle_days + 1)
-        self.heaven = Heaven(site, schedule(site, start_mjd, days, seed, dense_share), templates(site, models), deep_share)
+        plan = plan or schedule(site, start_mjd, days, seed, dense_share)
+        self.heaven = Heaven(site, plan, templates(site, models), deep_share)
         self.shares = shares(mix, site)
 
     @property

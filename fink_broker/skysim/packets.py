@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from fink_broker.skysim.asteroids import earth, heliocentric, moving
+from fink_broker.skysim.observation import true_noise
 from fink_broker.skysim.observatory import ZTF, Observatory
 from fink_broker.skysim.shapes import shapes
 from fink_broker.skysim.stamps import Scene, as_fits, stamps
@@ -94,16 +96,20 @@ class SkyZtf(Ztf):
         values = super()._candidate(thing, epoch)
         dice, bell, score = thing.dice[epoch], thing.bells[epoch], thing.scores[epoch]
         good, under, (distance, star, near_mag) = thing.kind != "bogus", thing.under(epoch), thing.near
-        values |= shapes(values["magpsf"], values["sigmapsf"], values["scorr"], thing.seeing[epoch], good, thing.scene.trail_pixels, bell)
+        noise = float(true_noise(thing.site, thing.flux_err[epoch], under))
+        narrow = under > 0 and good and dice[9] < np.interp(31.4 - 2.5 * np.log10(under), (16.0, 17.5, 19.0, 20.0), (0.57, 0.33, 0.2, 0.03))
+        values |= shapes(values["magpsf"], values["sigmapsf"], values["magfromlim"], abs(thing.flux[epoch]) / noise, bool(narrow), thing.seeing[epoch], good,
+                         thing.scene.trail_pixels, bell)  # fmt: skip
         before = [*thing.seen(epoch), epoch]
+        month = epoch - bisect_left(thing.mjd, thing.mjd[epoch] - 30)  # visits; where it comes often now it came often before
         values |= {
-            "drb": score, "rb": min(max(0.42 + 0.42 * score + 0.12 * bell[5], 0.02), 0.999), "nbad": 0 if good or dice[6] < 0.85 else int(dice[6] * 4),
+            "drb": score, "rb": _plain(score, bell[5] - (0.4 if narrow else 0.0)), "nbad": 0 if good or dice[6] < 0.85 else int(dice[6] * 4),
             "ndethist": len(before) + thing.seen_before,
-            "ncovhist": max(epoch + 40 + int(thing.seen_before * 1.2), 350 + int(thing.luck[2] ** 1.3 * 2400)),
+            "ncovhist": max(epoch + 40 + int(thing.seen_before * 1.2), int(950 * (2 * thing.luck[2] + 0.3) * (month / 11 + 0.3) ** 0.5)),
             "jdstarthist": values["jd"] - (thing.mjd[epoch] - thing.mjd[before[0]]) - thing.age_days, "ranr": thing.ra, "decnr": thing.dec,
             "distnr": distance / 1.01 * float(np.exp(0.15 * bell[4])), "sigmagnr": 0.02 + 0.04 * dice[3],
-            "magnr": float(31.4 - 2.5 * np.log10(under)) if under > 0 and distance < 2.5 else near_mag,
-            "neargaia": distance if star > 0.5 and near_mag < 20.8 else 4 + 45 * thing.luck[3],
+            "magnr": float(31.4 - 2.5 * np.log10(under)) if under > 0 and distance < 2.5 else near_mag + 0.5,
+            "neargaia": distance if star > 0.5 and near_mag < 20.8 else 4 - 14 * float(np.log(1 - thing.luck[3])),
             "maggaia": near_mag if near_mag < 20.8 else 15 + 5 * thing.luck[1],
         }  # fmt: skip
         return values
@@ -111,6 +117,7 @@ class SkyZtf(Ztf):
     def _neighbours(self, thing: MadeObject, ra: float, dec: float, star: bool, ref_mag: float) -> dict[str, Any]:
         assert isinstance(thing, SkyThing)
         distance, score, mag = thing.near
+        mag += 0.5 * (sum(thing.luck[8:11]) - 1.5)  # most of what alerts is not always as bright, and the catalogue is years old
         values = super()._neighbours(thing, ra, dec, star, mag)
         shift = distance - values["distpsnr1"]
         values |= {f"distpsnr{place}": values[f"distpsnr{place}"] + shift for place in (1, 2, 3)}
@@ -225,6 +232,12 @@ class SkyElasticc(_Once, Elasticc):
 
 
 PACKERS: dict[str, type[Packer]] = {"ztf": SkyZtf, "lsst": SkyLsst, "elasticc": SkyElasticc}
+
+
+def _plain(deep: float, bell: float) -> float:
+    """ZTF's first real-bogus score, which follows the deep one loosely."""
+    odds = 0.1 + 0.27 * float(np.log(max(deep, 1e-4) / max(1 - deep, 1e-4))) + 0.95 * bell
+    return float(1 / (1 + np.exp(-odds)))
 
 
 def _zero_point(visit: dict[str, Any]) -> float:

@@ -18,6 +18,8 @@ from fink_broker.replay import Reader, dig
 from fink_broker.settings import data_folder
 from fink_broker.skysim.alerts import Campaign
 from fink_broker.skysim.cosmos import Floats
+from fink_broker.skysim.observatory import observatory
+from fink_broker.skysim.visited import visited
 
 MISSING = -900.0  # or less: a survey's own way to say "none"
 ABSENT = -99.0  # the same to the forest, which takes no nulls; far from all numbers here
@@ -198,10 +200,13 @@ def main() -> None:
     asked.add_argument("--drop", default="", help="features that are left out, separated by commas")
     asked.add_argument("--only", default="", help="only features whose names begin so, separated by commas, such as 'science,template,difference'")
     asked.add_argument("--deep", type=float, default=0.05, help="share of things in LSST's deep fields")
+    asked.add_argument("--like", action="store_true", help="simulate the very nights of the real alerts: where and when their packets say that was looked")
     asked.add_argument("--plot", type=Path)
     given = asked.parse_args()
-    true = pd.DataFrame(features(given.survey, packet) for packet in real(given.paths, given.survey))
-    campaign = Campaign(given.survey, given.number, given.seed, deep_share=given.deep)
+    packets = list(real(given.paths, given.survey))
+    true = pd.DataFrame(features(given.survey, packet) for packet in packets)
+    plan = visited(observatory(given.survey), packets, given.seed) if given.like else None
+    campaign = Campaign(given.survey, given.number, given.seed, deep_share=given.deep, plan=plan)
     simulated = pd.DataFrame(features(given.survey, made.packet) for made in campaign.alerts())
     if given.cut:
         true, simulated = true.query(given.cut), simulated.query(given.cut)

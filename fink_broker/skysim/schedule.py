@@ -69,10 +69,7 @@ class Schedule:
 def schedule(site: Observatory, first_mjd: float, days: float, seed: int, dense_share: float = 0.0) -> Schedule:
     """The plan of a survey for `days` nights from `first_mjd` [d, TAI]; one seed, one weather; `dense_share` of ZTF's fields as `_dense` says."""
     rng = np.random.default_rng([seed, 0x5C4ED])
-    low, high = site.dec_range
-    rows_dec = np.arange(low, high, site.field_deg) + site.field_deg / 2
-    rows = np.maximum((360 * np.cos(np.radians(rows_dec)) / site.field_deg).astype(np.int64), 1)
-    ra = np.concatenate([(np.arange(n) + 0.5) * 360 / n for n in rows])
+    rows, ra, _ = grid_of(site)
     if site.name == "lsst":
         ra = np.concatenate([ra, [place[0] for place in DEEP]])
     nights = np.arange(round(days))
@@ -106,6 +103,14 @@ def schedule(site: Observatory, first_mjd: float, days: float, seed: int, dense_
     starts = np.concatenate([[0], np.cumsum(count)[:-1]])
     early = np.array([np.searchsorted(plan[0], first_mjd + site.settle_days) for plan in plans])
     return Schedule(site, first_mjd, days, starts, count, mjd, band, depth, blur, rows, np.concatenate([[0], np.cumsum(rows)[:-1]]), starts + early)
+
+
+def grid_of(site: Observatory) -> tuple[Ints, Floats, Floats]:
+    """Fields in each row of declination, and the middle of each field [deg]."""
+    low, high = site.dec_range
+    rows_dec = np.arange(low, high, site.field_deg) + site.field_deg / 2
+    rows = np.maximum((360 * np.cos(np.radians(rows_dec)) / site.field_deg).astype(np.int64), 1)
+    return rows, np.concatenate([(np.arange(n) + 0.5) * 360 / n for n in rows]), np.repeat(rows_dec, rows)
 
 
 def _steady(dice: np.random.Generator, night: Ints) -> Floats:

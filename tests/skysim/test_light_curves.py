@@ -9,6 +9,7 @@ import pytest
 from fink_broker.errors import ConfigError
 from fink_broker.skysim import BLOCK, KINDS, LABELS, Sky, light_curves, shares
 from fink_broker.skysim.lightcurves import PARAMETERS
+from fink_broker.skysim.observation import true_noise
 from fink_broker.skysim.observatory import LSST, ZTF
 from fink_broker.skysim.schedule import schedule
 from fink_broker.survey import NEUTRAL
@@ -158,3 +159,9 @@ def test_mixes(sky: Sky) -> None:
         Sky("atlas")
     with pytest.raises(ConfigError, match="expected sncosmo, built-in or auto"):
         Sky("ztf", models="other")
+
+
+def test_fluxes_scatter_less_than_told_in_the_dark_and_more_on_bright_stars() -> None:
+    err, under = np.array([100.0, 500.0, 5500.0]), np.array([0.0, 0.0, 1e6])
+    assert np.allclose(true_noise(ZTF, err, under), [65.0, 325.0, 14000.0])
+    assert np.allclose(true_noise(LSST, err, under), err)
