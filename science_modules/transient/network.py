@@ -8,7 +8,7 @@ import numpy as np
 
 from science_modules.transient.series import CONTEXT, LENGTH, WIDTH
 
-SIZE, HEADS, QUERIES, HIDDEN = 40, 4, 6, 96
+SIZE, HEADS, QUERIES, HIDDEN = 40, 4, 6, 128
 Weights = dict[str, Any]
 INPUTS: dict[str, tuple[int, ...]] = {"points": (LENGTH, WIDTH), "mask": (LENGTH,), "about": (CONTEXT,)}
 

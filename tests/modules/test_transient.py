@@ -181,3 +181,19 @@ def test_what_stands_beside_is_varied_as_packets_differ() -> None:
     assert ((number > 4.99) & (number < 300.1)).all()
     assert (number < 299).mean() == pytest.approx(train.YOUNG_SHARE, abs=0.05)
     assert np.expm1(4 * found[:, 13]).min() >= 3.99
+
+
+def test_points_left_out_for_training_are_bands_or_nights_and_never_the_own_visit() -> None:
+    from science_modules.transient import train
+
+    frame = pd.concat([pd.DataFrame([alert(40) | {"band": "r"}])] * 300, ignore_index=True)  # its last point, of 40 in g and r by turns, is in r
+    chosen = np.arange(300) < 200
+    print("seed 4")
+    found = train.scarcer(frame, chosen, np.random.default_rng(4))
+    assert all(len(mjd) == 40 for mjd in frame["lightcurve.mjd"])
+    assert all(len(mjd) == 40 for mjd in found["lightcurve.mjd"][~chosen])
+    assert all(mjd[-1] == now for mjd, now in zip(found["lightcurve.mjd"], found["mjd"], strict=True))
+    assert all(len(found[f"lightcurve.{name}"][0]) == len(found["lightcurve.mjd"][0]) for name in ("band", "flux", "flux_err", "limit_mag", "kind"))
+    one_band = np.array([len(mjd) == 20 and set(band) == {"r"} for mjd, band in zip(found["lightcurve.mjd"], found["lightcurve.band"], strict=True)])
+    assert one_band[chosen].mean() == pytest.approx(train.ONE_BAND, abs=0.1)
+    assert not one_band[~chosen].any()

@@ -62,3 +62,10 @@ def test_a_real_night_has_the_same_past(shared: Path) -> None:
     true, simulated = (pd.DataFrame(features("ztf", one) for one in some) for some in (packets, [one.packet for one in made]))
     table = compare(simulated, true)["KS"]
     assert (table[["history", "history_days", "nights", "gap_median_days", "diffmaglim"]] < 0.13).all(), table
+
+
+def test_the_seeing_is_of_the_nights_detections() -> None:
+    plan = visited(ZTF, [alert(100.0 + 3 * place, 30.0, visit(5.0), fwhm=width) for place, width in enumerate((1.4, 2.0, 2.2, 2.4, 2.6, 2.8))])
+    same_night = np.abs(plan.mjd - sky.mjd_tai([JD])) < 0.5
+    assert np.median(plan.seeing[same_night]) == pytest.approx(2.4 * 1.01 / 1.28, rel=0.05)
+    assert np.median(plan.seeing[~same_night]) != pytest.approx(2.4 * 1.01 / 1.28, rel=1e-3)
