@@ -29,7 +29,7 @@ def visited(site: Observatory, packets: Iterable[Mapping[str, Any]], seed: int =
     if site.name != "ztf":  # whose packets alone tell of visits that found nothing
         raise ConfigError(f"survey {site.name} tells no visits without a detection; only the nights of ZTF's alerts can be simulated again")
     sent = [packet for packet in packets if _as_sent(packet["candidate"])]
-    known = [(packet["candidate"]["ra"], packet["candidate"]["dec"], *_visits(packet)) for packet in sent]
+    known = [(packet["candidate"]["ra"], packet["candidate"]["dec"], *told) for packet in sent if len((told := _visits(packet))[0])]
     if not known:
         raise ConfigError("no alert to take the nights from; give files of ZTF alerts")
     grid = replace(site, field_deg=CELL_DEG)
@@ -43,8 +43,8 @@ def visited(site: Observatory, packets: Iterable[Mapping[str, Any]], seed: int =
     start = np.concatenate([[0], np.cumsum(count)[:-1]])
     rng = np.random.default_rng([seed, 0x115E])
     night, of = np.unique(_night(columns[0], site), return_inverse=True)
-    typical, told = site.seeing_arcsec * np.exp(0.1 * rng.normal(size=len(night))), _seeing(sent, site)
-    seeing = np.array([told.get(one, drawn) for one, drawn in zip(night, typical, strict=True)])[of] * np.exp(0.06 * rng.normal(size=len(of)))
+    typical, measured = site.seeing_arcsec * np.exp(0.1 * rng.normal(size=len(night))), _seeing(sent, site)
+    seeing = np.array([measured.get(one, drawn) for one, drawn in zip(night, typical, strict=True)])[of] * np.exp(0.06 * rng.normal(size=len(of)))
     first = min(nights) - site.settle_days
     return Schedule(grid, first, max(nights) + 1 - first, start, count, columns[0], columns[1].astype(np.int64), columns[2], seeing, rows,
                     np.concatenate([[0], np.cumsum(rows)[:-1]]), start + late)  # fmt: skip

@@ -38,10 +38,10 @@ def test_places_are_visited_as_the_nearest_alert_was_and_only_near_one() -> None
 
 
 def test_what_is_not_a_visit_does_not_count() -> None:
-    moved = alert(200.0, 0.0, jdstarthist=JD + 3.0)
-    plan = visited(ZTF, [alert(100.0, 30.0, visit(2.0, 7), visit(3.0, 1, None), visit(4.0, 1, -999.0), visit(-1.0)), moved])
+    moved, dark = alert(200.0, 0.0, jdstarthist=JD + 3.0), alert(220.0, 0.0, diffmaglim=None)
+    plan = visited(ZTF, [alert(100.0, 30.0, visit(2.0, 7), visit(3.0, 1, None), visit(4.0, 1, -999.0), visit(-1.0)), moved, dark])
     assert plan.count.max() == 1
-    assert not plan.watched(np.array([200.0]), np.array([0.0])).any()
+    assert not plan.watched(np.array([200.0, 220.0]), np.array([0.0, 0.0])).any()
 
 
 def test_what_cannot_be_simulated_again_is_told() -> None:
