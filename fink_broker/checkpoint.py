@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from urllib.parse import unquote
 
+BEGUN = "begun"  # in a job's folder: number of the last batch that it began to work on
 MERGED = "merged.json"  # in a job's folder: merged files that it has to read, since they are older than it
 
 
@@ -41,11 +42,28 @@ class Checkpoint:
         """When its last batch was begun [s since 1970]; 0 when there is none."""
         return max((file.stat().st_mtime for file in _newest(self.folder / "offsets", 1)), default=0.0)
 
-    def forget(self, batch: int) -> None:
-        """Drop what was planned for a batch that was never done, so that Spark plans it anew."""
-        if batch > self.done:
-            for name in (str(batch), f".{batch}.crc"):
-                (self.folder / "offsets" / name).unlink(missing_ok=True)
+    def begin(self, batch: int) -> None:
+        """Note that a batch was planned by the Kafka that the checkpoint is of, and may have reached sinks from now on."""
+        if batch != self._begun():
+            part = self.folder / f"{BEGUN}.part"
+            part.write_text(str(batch))
+            part.rename(self.folder / BEGUN)
+
+    def forget_unbegun(self) -> int:
+        """Drop the plan of a batch that was never begun, so that Spark makes it anew; its number, -1 if there is none.
+
+        Another Kafka on the same port may have planned it: Spark would read its offsets again and again, and find none or wrong ones.
+        """
+        begun, planned = self._begun(), self.planned
+        if begun is None or planned <= max(begun, self.done):
+            return -1
+        for name in (str(planned), f".{planned}.crc"):
+            (self.folder / "offsets" / name).unlink(missing_ok=True)
+        return planned
+
+    def _begun(self) -> int | None:
+        file = self.folder / BEGUN
+        return int(file.read_text()) if file.is_file() else None
 
     @property
     def damage(self) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
@@ -29,3 +30,12 @@ def layout(frame: DataFrame) -> StructType:
 def names(frame: DataFrame) -> list[str]:
     """Names of the columns."""
     return layout(frame).names
+
+
+def at(places: Iterable[tuple[str, int, int]], of: str = "") -> str:
+    """Spark SQL: whether the columns topic, partition and offset (of a struct `of.`) are one of these places.
+
+    One text: a column of thousands of values is as many calls of Java, seconds for a batch.
+    """
+    keys = ", ".join(f"'{topic}/{partition}/{offset}'" for topic, partition, offset in places)
+    return f"concat_ws('/', {of}topic, {of}partition, {of}offset) in ({keys})"

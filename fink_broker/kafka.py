@@ -104,8 +104,7 @@ def topics(settings: Settings, cluster: Cluster = "output") -> dict[str, int]:
 def cluster_id(settings: Settings, cluster: Cluster = "input") -> str:
     """Id of the cluster that answers at the address: another one may have taken a port since."""
     with _answering(settings, cluster):
-        admin = _kept_admin(tuple(client_config(settings, cluster).items()))  # it is asked with every batch
-        return str(admin.list_topics(timeout=settings.kafka.timeout_seconds).cluster_id or "")
+        return str(_admin(settings, cluster).list_topics(timeout=settings.kafka.timeout_seconds).cluster_id or "")
 
 
 def partitions(settings: Settings, names: Iterable[str]) -> dict[str, int]:
@@ -292,15 +291,6 @@ def publish(frame: DataFrame, settings: Settings) -> None:
         raise
 
 
-def at(places: Iterable[Origin], of: str = "") -> str:
-    """Spark SQL: whether the columns topic, partition and offset (of a struct `of.`) are one of these places.
-
-    One text: a column of thousands of values is as many calls of Java, seconds for a batch.
-    """
-    keys = ", ".join(f"'{topic}/{partition}/{offset}'" for topic, partition, offset in places)
-    return f"concat_ws('/', {of}topic, {of}partition, {of}offset) in ({keys})"
-
-
 def quarantine_topic(survey: str) -> str:
     """Topic of a survey's bad packets; fink-client does not list such names."""
     return f"fink_{survey}_quarantine"
@@ -317,13 +307,12 @@ def publish_quarantine(frame: DataFrame, survey: str, settings: Settings) -> Non
 
 
 def _admin(settings: Settings, cluster: Cluster) -> AdminClient:
-    from confluent_kafka.admin import AdminClient
-
-    return AdminClient(client_config(settings, cluster))
+    return _kept(tuple(client_config(settings, cluster).items()))
 
 
 @lru_cache(maxsize=4)
-def _kept_admin(config: tuple[tuple[str, Any], ...]) -> AdminClient:
+def _kept(config: tuple[tuple[str, Any], ...]) -> AdminClient:
+    """One client for each cluster: jobs ask something with every batch, and a new one takes up to 80 ms to get to know its broker."""
     from confluent_kafka.admin import AdminClient
 
     return AdminClient(dict(config))

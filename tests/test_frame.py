@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from fink_broker import frame
-from fink_broker.frame import KEPT, layout, names
+from fink_broker.frame import KEPT, at, layout, names
 
 if TYPE_CHECKING:
     import pytest
@@ -37,3 +37,10 @@ def test_another_jobs_thread_may_ask_at_the_worst_moment(spark: SparkSession, mo
     monkeypatch.setitem(frame._KNOWN, spark.sparkContext, Overtaken())
     assert names(spark.sql("select 1 ours")) == ["ours"]
     assert names(theirs) == ["theirs"]
+
+
+def test_rows_at_some_places(spark: SparkSession) -> None:
+    rows = spark.sql("select explode(array('a', 'b-1.c')) topic, 1 partition, explode(array(0L, 7L, 70L)) offset")
+    assert {tuple(row) for row in rows.where(at([("a", 1, 7), ("b-1.c", 1, 0), ("a", 0, 70)])).collect()} == {("a", 1, 7), ("b-1.c", 1, 0)}
+    inside = rows.selectExpr("struct(*) origin").where(f"not {at([('a', 1, 7)], 'origin.')}")
+    assert inside.count() == 5

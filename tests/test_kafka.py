@@ -13,7 +13,7 @@ from fink_broker.errors import ConfigError, StoreError, Unavailable
 from fink_broker.settings import Settings, load
 
 if TYPE_CHECKING:
-    from pyspark.sql import SparkSession
+    pass
 
 
 def made(**options: Any) -> Settings:
@@ -102,10 +102,3 @@ def test_what_may_pass_is_told_from_what_may_not() -> None:
 
 def test_the_quarantine_is_not_listed_by_fink_client() -> None:
     assert kafka.quarantine_topic("ztf").startswith("fink_ztf_")
-
-
-def test_rows_at_some_places(spark: SparkSession) -> None:
-    rows = spark.sql("select explode(array('a', 'b-1.c')) topic, 1 partition, explode(array(0L, 7L, 70L)) offset")
-    assert {tuple(row) for row in rows.where(kafka.at([("a", 1, 7), ("b-1.c", 1, 0), ("a", 0, 70)])).collect()} == {("a", 1, 7), ("b-1.c", 1, 0)}
-    inside = rows.selectExpr("struct(*) origin").where(f"not {kafka.at([('a', 1, 7)], 'origin.')}")
-    assert inside.count() == 5

@@ -34,7 +34,9 @@ def simulate(
     sky: Annotated[bool, typer.Option("--sky", help="alerts of the simulated sky: populations, cadence and noise as the survey's")] = False,
     nights: Annotated[int, typer.Option(help="nights that the simulated sky is watched", min=1)] = 3,
     mix: Annotated[str, typer.Option(help="kinds of the simulated sky: natural, even, or weights such as 'SN Ia=1,agn=2'")] = "natural",
-    like: Annotated[list[Path] | None, typer.Option(help="ZTF alerts whose nights the simulated sky has: their visits, bands and depths")] = None,
+    like: Annotated[
+        list[Path] | None, typer.Option(help="ZTF alerts whose nights the simulated sky has, instead of --nights: their visits, bands and depths")
+    ] = None,
     truth: Annotated[Path | None, typer.Option(help="write what the alerts of the simulated sky truly are to this Parquet file")] = None,
     first_chunk: Annotated[int, typer.Option(help="take up the simulated sky again at this chunk of nights", min=0)] = 0,
     json_lines: Annotated[bool, typer.Option("--json-lines", help="print events as JSON")] = False,
@@ -56,6 +58,8 @@ def simulate(
     rhythm = simulation.Rhythm(rate, alerts_per_observation, observations, interval)
     surveys = survey or list(settings.broker.surveys)
     packets: Any
+    if like and (alerts or not sky or night or first_chunk or surveys != ["ztf"]):
+        raise ConfigError("--like gives the simulated sky the nights of ZTF's alerts; add --sky --survey ztf, and leave files, --night and --first-chunk out")
     if alerts:
         spool = _read(settings, alerts, survey, display, schema, framing, note)
         packets, available, surveys = (simulation.repeated(spool) if loop else spool), None if loop else len(spool), list(spool.surveys)
@@ -67,8 +71,6 @@ def simulate(
         available = None if loop else number or (alerts_per_observation or 0) * max(observations, 0) or MADE_UP
         if sky and (loop or kind):
             raise ConfigError("--sky has an end and kinds of its own; give --number instead of --loop, --mix instead of --kind")
-        if like and (not sky or night or surveys != ["ztf"]):
-            raise ConfigError("--like gives the simulated sky the nights of ZTF's alerts; add --sky --survey ztf, and leave --night out")
         if sky and not has_sncosmo():
             note("supernovae have built-in shapes: sncosmo or its data are not on this machine; pip install sncosmo, then run sncosmo.get_source('salt3')")
         start = night.toordinal() - simulation.MJD_ORDINAL if night else simulation.recent_mjd()
@@ -95,7 +97,7 @@ def _plan(like: list[Path], seed: int) -> Any:
     """The visits that real alerts tell of."""
     from fink_broker.skysim.observatory import observatory
     from fink_broker.skysim.realism import real
-    from fink_broker.skysim.visited import visited
+    from fink_broker.skysim.visits import visited
 
     return visited(observatory("ztf"), real(like, "ztf"), seed)
 

@@ -16,7 +16,7 @@ from fink_broker.jobs import attempt, fault, intake, sources, steps
 from fink_broker.jobs.job import Batch, Job
 from fink_broker.jobs.plans import Plan
 from fink_broker.jobs.template import Template
-from fink_broker.jobs.together import together
+from fink_broker.jobs.threads import together
 from fink_broker.ledger import positions
 from fink_broker.log import Logger
 from fink_broker.settings import Settings
@@ -164,7 +164,9 @@ class FanOut(Job):
         staged: dict[str, Path] = {}
         works: list[Callable[[], None]] = []
         if "topics" in self.plan.sinks:
-            works.append(lambda: self._to_topics(alerts, good, batch, rules, earlier))
+            with batch.timed("publish"):  # what is said of the attempt stands before any sink has anything of it
+                send = self._sending(alerts, good, batch, rules, earlier)
+            works.append(lambda: self._publish(send, batch))
         if "hbase" in self.plan.sinks:
             works.append(lambda: self._to_hbase(alerts, batch))
         if "science" in self.plan.sinks:
@@ -176,26 +178,30 @@ class FanOut(Job):
                 if batch.first:
                     self.lake.remove(table, batch.prefix, but=placed)
 
-    def _to_topics(self, alerts: Alerts, good: pd.DataFrame, batch: Batch, rules: list[Filter], earlier: attempt.Attempt | None) -> None:
+    def _publish(self, send: Callable[[], None], batch: Batch) -> None:
         with batch.timed("publish"):
-            batch.counts["published"] = self._publish(alerts, good, batch, rules, earlier)
+            send()
 
-    def _publish(self, alerts: Alerts, good: pd.DataFrame, batch: Batch, rules: list[Filter], earlier: attempt.Attempt | None) -> dict[str, int]:
+    def _sending(self, alerts: Alerts, good: pd.DataFrame, batch: Batch, rules: list[Filter], earlier: attempt.Attempt | None) -> Callable[[], None]:
+        """What sends the messages; their topics exist, and the attempt is on record."""
         counts: dict[str, int] = {str(topic): int(n) for topic, n in good["topics"].explode().dropna().value_counts().items()}
+        batch.counts["published"] = counts
         if not counts:
-            return counts
+            return lambda: None
         if new := [topic for topic in sorted(counts) if topic not in self._partitions]:
             self._partitions |= kafka.ensure_topics(self.settings, new)
         marks = {"checkpoint": self.checkpoint_id, "batch": str(batch.number)}
         done = self._already(good, rules, earlier, marks)
         if earlier is None:
             self.attempts.write(batch.number, rules, self.chain.provenance if self.chain else {})
-        narrow = len(alerts.parts) == 1 and not done and _in_order(good)
-        sent = [rule for rule in rules if topic_name(rule, self.survey.name) in counts]
-        rows = alerts.sendable(lambda part: attempt.without_published(part, done).where("size(topics) > 0"), good, sent)
-        made = message.message(rows, self.survey, sent, self._partitions, marks, narrow, self._layout_text, alerts.bodies)
-        kafka.publish(made, self.settings)
-        return counts
+
+        def send() -> None:
+            narrow = len(alerts.parts) == 1 and not done and _in_order(good)
+            sent = [rule for rule in rules if topic_name(rule, self.survey.name) in counts]
+            rows = alerts.sendable(lambda part: attempt.without_published(part, done).where("size(topics) > 0"), good, sent)
+            kafka.publish(message.message(rows, self.survey, sent, self._partitions, marks, narrow, self._layout_text, alerts.bodies), self.settings)
+
+        return send
 
     def _already(self, good: pd.DataFrame, rules: list[Filter], earlier: attempt.Attempt | None, marks: dict[str, str]) -> attempt.Published:
         """What the topics hold of this batch: from an attempt that was cut off, or from before the checkpoint was lost."""

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fink_broker import kafka
 from fink_broker.errors import one_line
+from fink_broker.frame import at
 from fink_broker.log import Logger
 
 if TYPE_CHECKING:
@@ -34,13 +34,13 @@ class Faults:
         """Kafka records without those packets."""
         if not self.known:
             return records
-        return records.where(f"not {kafka.at(self.known)}")
+        return records.where(f"not {at(self.known)}")
 
     def among(self, records: DataFrame) -> list[Place]:
         """Those that are in a batch."""
         if not self.known:
             return []
-        here = records.where(kafka.at(self.known))
+        here = records.where(at(self.known))
         return [(row[0], row[1], row[2]) for row in here.select("topic", "partition", "offset").collect()]
 
     def find(self, records: DataFrame, decode: Callable[[DataFrame], DataFrame], cause: str) -> list[Place]:
@@ -78,7 +78,7 @@ def works(frame: DataFrame) -> bool:
 
 
 def _decodes(records: DataFrame, places: list[Place], decode: Callable[[DataFrame], DataFrame]) -> bool:
-    return works(decode(records.where(kafka.at(places))))
+    return works(decode(records.where(at(places))))
 
 
 def _key(place: Place) -> str:

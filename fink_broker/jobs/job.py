@@ -12,9 +12,10 @@ from collections import Counter
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from fink_broker import kafka
 from fink_broker.alert import Decoder
+from fink_broker.checkpoint import Checkpoint
 from fink_broker.errors import FinkError, Unavailable, one_line
+from fink_broker.frame import at
 from fink_broker.jobs import fault, recovery, sources
 from fink_broker.jobs.plans import Plan
 from fink_broker.lake import Lake
@@ -128,6 +129,8 @@ class Job(ABC):
         offsets = ""
         if self.plan.source == "kafka":
             sources.same_kafka(self.settings, self.checkpoint)
+            if (forgotten := Checkpoint(self.checkpoint).forget_unbegun()) >= 0:
+                log.info("a batch that was planned and never begun is planned anew", job=self.plan.name, survey=self.survey.name, batch=forgotten)
             if not any((self.checkpoint / "offsets").glob("[0-9]*")):
                 offsets = recovery.begin(self.settings, self.survey.topic_pattern, self.tables, self.survey.name, file)
         self.recovery = recovery.read(file)
@@ -193,8 +196,9 @@ class Job(ABC):
 
     def _batch(self, records: DataFrame, number: int) -> None:
         started = time.time()
-        if self.plan.source == "kafka":  # another one may have taken the port while this one was away; the first batch may have been planned long ago
-            sources.same_kafka(self.settings, self.checkpoint, None if self.fresh else number)
+        if self.plan.source == "kafka":  # another one may have taken the port while ours was away
+            sources.same_kafka(self.settings, self.checkpoint)
+            Checkpoint(self.checkpoint).begin(number)
         batch = Batch(number, f"{self.checkpoint_id}-{number:08d}", self.fresh)
         with bound(job=self.plan.name, survey=self.survey.name, batch=number):
             batch.lost = self.faults.among(records) if self.plan.source == "kafka" else []
@@ -254,7 +258,7 @@ class Job(ABC):
         """The frame less the rows at these Kafka positions."""
         if drop.empty:
             return frame
-        return frame.where(f"not {kafka.at(zip(drop['topic'], drop['partition'], drop['offset'], strict=True), 'origin.')}")
+        return frame.where(f"not {at(zip(drop['topic'], drop['partition'], drop['offset'], strict=True), 'origin.')}")
 
     def remember(self) -> None:
         """Keep what the decoder learned for the next start."""

@@ -11,7 +11,7 @@ from fink_broker.errors import ConfigError
 
 @dataclass(frozen=True)
 class Plan:
-    """A job: where alerts come from, what is added to them, where they go (in this order)."""
+    """A job: where alerts come from, what is added to them, where they go."""
 
     name: str
     summary: str

@@ -6,11 +6,12 @@ import json
 import re
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from fink_broker import kafka
 from fink_broker.checkpoint import MERGED, Checkpoint
 from fink_broker.errors import Unavailable
+from fink_broker.frame import at
 from fink_broker.jobs import steps
 from fink_broker.lake import BATCH_FILES, COMPACTED, merged_id
 
@@ -44,33 +45,20 @@ def stream(job: Job, offsets: str = "") -> DataFrame:
     return _table(job, job.plan.source)
 
 
-def same_kafka(settings: Settings, checkpoint: Path, batch: int | None = None) -> None:
-    """Unavailable unless the Kafka that answers is the one whose offsets the checkpoint holds; one that holds none, or does not say, takes it.
-
-    `batch`: this batch was planned just now, so by the Kafka that answers. If that is another, its offsets mean nothing: they are dropped at the next start.
-    """
+def same_kafka(settings: Settings, checkpoint: Path) -> None:
+    """Unavailable unless the Kafka that answers is the one whose offsets the checkpoint holds; one that holds none, or does not say, takes it."""
     file, found = checkpoint / "kafka.json", kafka.cluster_id(settings)
-    held = json.loads(file.read_text()) if file.is_file() else {}
-    known = held.get("cluster", "")
-    if found == known and "foreign" in held and batch is None:
-        Checkpoint(checkpoint).forget(held["foreign"])
-        _hold(file, {"cluster": known})
+    known = json.loads(file.read_text())["cluster"] if file.is_file() else ""
     if not found or found == known:
         return
     if known and Checkpoint(checkpoint).planned >= 0:
-        if batch is not None:
-            _hold(file, {"cluster": known, "foreign": batch})
         raise Unavailable(
             f"the checkpoint {checkpoint} is of the Kafka cluster {known}, and at {settings.bootstrap_servers} is {found}; "
             "set [kafka] bootstrap_servers to the former, or move the checkpoint away if that Kafka is gone for good"
         )
-    _hold(file, {"cluster": found})
-
-
-def _hold(file: Path, facts: dict[str, Any]) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
+    checkpoint.mkdir(parents=True, exist_ok=True)
     part = file.with_suffix(".part")
-    part.write_text(json.dumps(facts))
+    part.write_text(json.dumps({"cluster": found}))
     part.rename(file)
 
 
@@ -156,5 +144,5 @@ def positions_frame(job: Job, positions: pd.DataFrame) -> DataFrame:
         .options(startingOffsets=json.dumps(first), endingOffsets=json.dumps(last))
         .load()
     )
-    wanted = frame.where(kafka.at(zip(positions["topic"], positions["partition"], positions["offset"], strict=True)))
+    wanted = frame.where(at(zip(positions["topic"], positions["partition"], positions["offset"], strict=True)))
     return wanted.selectExpr("value", "named_struct('topic', topic, 'partition', partition, 'offset', offset, 'timestamp', unix_millis(timestamp)) origin")

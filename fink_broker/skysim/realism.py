@@ -19,7 +19,7 @@ from fink_broker.settings import data_folder
 from fink_broker.skysim.alerts import Campaign
 from fink_broker.skysim.cosmos import Floats
 from fink_broker.skysim.observatory import observatory
-from fink_broker.skysim.visited import visited
+from fink_broker.skysim.visits import visited
 
 MISSING = -900.0  # or less: a survey's own way to say "none"
 ABSENT = -99.0  # the same to the forest, which takes no nulls; far from all numbers here

@@ -1,7 +1,7 @@
 """How the cost of job `night` grows: `python -m tests.bench.growth [WHAT…] [--json FILE] [--plot FILE]` prints a table each.
 
-WHAT: batch (alerts a batch), filters, modules, points (of an alert's light curve), cores. Services and jobs are its own; every point is measured in
-batches that come after a first one of the same kind, with HBase, topics and the lake behind them.
+WHAT: batch (alerts a batch), filters, modules, points (of an alert's light curve), slots (tasks at a time). Services and jobs are its own; every
+point is measured in batches that come after a first one of the same kind, with HBase, topics and the lake behind them.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Case:
     batch: int = 1000
     filters: int = 25
     modules: int = len(MODULES)
-    cores: int = 2
+    slots: int = 4
     packets: str = "all"  # or those of short, middle or long light curves
     alerts_per_s: float = 0.0
     cpu_ms: float = 0.0  # an alert, Spark's JVM and its Python workers
@@ -60,8 +60,8 @@ def cases(what: str) -> Iterator[Case]:
         yield from (Case(what, number, modules=number) for number in (0, 3, 6, 11))
     if what == "points":
         yield from (Case(what, 0, packets=kind) for kind in ("short", "middle", "long"))
-    if what == "cores":
-        yield from (Case(what, number, cores=number) for number in (2, 1))
+    if what == "slots":
+        yield from (Case(what, number, slots=number) for number in (4, 2, 1))
 
 
 def chosen(packets: Sequence[Packet], kind: str) -> list[Packet]:
@@ -92,10 +92,10 @@ def measured(case: Case, home: Path, packets: Sequence[Packet], number: int) -> 
     settings: Settings = load(options={
         "broker": {"home": str(own)}, "filters": {"path": str(filters)},
         "hbase": {"prefix": f"b{own.name.replace('-', '')}"}, "science": {"modules": MODULES[: case.modules]},
-        "spark": {"master": f"local[{case.cores}]"},
+        "spark": {"master": f"local[{case.slots}]"},
         "ingest": {"starting_offsets": "latest", "max_offsets_per_trigger": case.batch, "duplicate_days": 0.0},
     })  # fmt: skip
-    spark = session(load(options={"broker": {"home": str(home)}, "spark": {"master": f"local[{case.cores}]"}}), "growth")
+    spark = session(load(options={"broker": {"home": str(home)}, "spark": {"master": f"local[{case.slots}]"}}), "growth")
     job = make_job(spark, settings, "night", "ztf")
     query = job.start()
     query.processAllAvailable()
@@ -122,7 +122,7 @@ def measured(case: Case, home: Path, packets: Sequence[Packet], number: int) -> 
 def main() -> None:
     """Measure, print, plot."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("what", nargs="*", default=["batch", "filters", "modules", "points", "cores"])
+    parser.add_argument("what", nargs="*", default=["batch", "filters", "modules", "points", "slots"])
     parser.add_argument("--alerts", type=int, default=3000, help="measured for each point")
     parser.add_argument("--warm", type=int, default=20_000, help="sent before anything is measured")
     parser.add_argument("--json", type=Path)
@@ -135,14 +135,14 @@ def main() -> None:
         settings = load(options={"broker": {"home": str(home)}})
         kafka.ensure_topics(settings, [TOPIC], "input")
         packets = list(make_packets(["ztf"], settings.schemas_path, 6000, 7))
-        cores = 2
+        slots = 4
         measured(Case("warm", 0, batch=2000), home, packets, options.warm)  # until the JVM has compiled
         for what in options.what:
             print(f"\n| {what} | alerts/s | CPU ms an alert | seconds a batch | load |\n|---|---|---|---|---|", flush=True)
             for case in cases(what):
-                if case.cores != cores:
+                if case.slots != slots:
                     session(settings, "growth").stop()
-                    cores = case.cores
+                    slots = case.slots
                 few = case.batch * 6 if case.batch < 500 else options.alerts
                 one = measured(case, home, packets, few)
                 found.append(one)
@@ -169,14 +169,14 @@ def plot(found: Sequence[Case], file: Path) -> None:
         "filters": "filters",
         "modules": "science modules",
         "points": "points of a light curve",
-        "cores": "task slots of Spark",
+        "slots": "task slots of Spark",
     }
     figure, panels = plt.subplots(1, len(names), figsize=(3.2 * len(names), 3.2), squeeze=False)
     for panel, what in zip(panels[0], names, strict=True):
         mine = sorted((one for one in found if one.what == what), key=lambda one: one.value)
         panel.plot([one.value for one in mine], [one.alerts_per_s for one in mine], "o-", color="tab:blue")
         panel.set(xlabel=labels[what], ylim=(0, 1.1 * max(one.alerts_per_s for one in mine)), xscale="log" if what == "batch" else "linear")
-    panels[0][0].set_ylabel("alerts/s of job live")
+    panels[0][0].set_ylabel("alerts/s of job night")
     figure.tight_layout()
     figure.savefig(file, dpi=110)
 

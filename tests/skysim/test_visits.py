@@ -11,7 +11,7 @@ from fink_broker.errors import ConfigError
 from fink_broker.skysim.alerts import Campaign
 from fink_broker.skysim.observatory import LSST, ZTF
 from fink_broker.skysim.realism import compare, features, real
-from fink_broker.skysim.visited import visited
+from fink_broker.skysim.visits import visited
 
 JD = 2460324.9  # January 15, 2024, before midnight in California
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from fink_broker.jobs.together import together
+from fink_broker.jobs.threads import together
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession

@@ -17,6 +17,7 @@ from fink_broker.skysim.schedule import Schedule, grid_of
 
 CELL_DEG = 1.0
 BANDS = {1: "g", 2: "r", 3: "i"}  # by ZTF's number
+MOST_NIGHTS = 10  # what is known of a place are the days before its own alert
 SPIKE, ENOUGH = 1.7, 5  # [pixels] of no star; detections that tell the seeing of a night
 
 
@@ -32,11 +33,13 @@ def visited(site: Observatory, packets: Iterable[Mapping[str, Any]], seed: int =
     known = [(packet["candidate"]["ra"], packet["candidate"]["dec"], *told) for packet in sent if len((told := _visits(packet))[0])]
     if not known:
         raise ConfigError("no alert to take the nights from; give files of ZTF alerts")
+    nights = [_night(one[2][-1], site) for one in known]
+    if max(nights) - min(nights) > MOST_NIGHTS:
+        raise ConfigError(f"the alerts lie {max(nights) - min(nights):.0f} nights apart; give those of {MOST_NIGHTS} nights at most at a time")
     grid = replace(site, field_deg=CELL_DEG)
     rows, ra, dec = grid_of(grid)
     place, apart = _nearest(ra, dec, np.array([one[0] for one in known]), np.array([one[1] for one in known]))
     found = np.where(apart < near_deg, place, -1)
-    nights = [_night(one[2][-1], site) for one in known]
     columns = [np.concatenate([[], *(known[one][column] for one in found if one >= 0)]) for column in (2, 3, 4)]
     count = np.array([len(known[one][2]) if one >= 0 else 0 for one in found])
     late = np.array([int(np.searchsorted(known[one][2], nights[one])) if one >= 0 else 0 for one in found])
@@ -77,7 +80,7 @@ def _as_sent(own: Mapping[str, Any]) -> bool:
 
 
 def _visits(packet: Mapping[str, Any]) -> tuple[Floats, Ints, Floats]:
-    """Time [d, TAI], band and depth of each visit that a packet tells of, each once, in time order; the last is its own."""
+    """Time [d, TAI], band and depth of each visit that a packet tells of, each once, in time order; the last is its own, if that has a depth."""
     told = {round(one["jd"] * 86400): one for one in _points(packet) if one["fid"] in BANDS and (one["diffmaglim"] or -1) > 0}
     points = [told[when] for when in sorted(told) if told[when]["jd"] <= packet["candidate"]["jd"]]
     columns = np.array([(one["jd"], one["fid"] - 1, one["diffmaglim"]) for one in points], float).reshape(-1, 3)
