@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from urllib.parse import unquote
 
-BEGUN = "begun"  # in a job's folder: number of the last batch that it began to work on
+TAKEN = "taken"  # in a job's folder: number of the last batch that it began to work on
 MERGED = "merged.json"  # in a job's folder: merged files that it has to read, since they are older than it
 
 
@@ -42,28 +42,23 @@ class Checkpoint:
         """When its last batch was begun [s since 1970]; 0 when there is none."""
         return max((file.stat().st_mtime for file in _newest(self.folder / "offsets", 1)), default=0.0)
 
-    def begin(self, batch: int) -> None:
-        """Note that a batch was planned by the Kafka that the checkpoint is of, and may have reached sinks from now on."""
-        if batch != self._begun():
-            part = self.folder / f"{BEGUN}.part"
-            part.write_text(str(batch))
-            part.rename(self.folder / BEGUN)
+    def take(self, batch: int) -> None:
+        """Note that a batch was planned by the Kafka that the checkpoint is of, and may reach sinks from now on."""
+        part = self.folder / f"{TAKEN}.part"
+        part.write_text(str(batch))
+        part.rename(self.folder / TAKEN)
 
-    def forget_unbegun(self) -> int:
-        """Drop the plan of a batch that was never begun, so that Spark makes it anew; its number, -1 if there is none.
+    def forget_untaken(self) -> int:
+        """Drop the plan of a batch that was never taken, so that Spark makes it anew; its number, -1 if there is none.
 
         Another Kafka on the same port may have planned it: Spark would read its offsets again and again, and find none or wrong ones.
         """
-        begun, planned = self._begun(), self.planned
-        if begun is None or planned <= max(begun, self.done):
+        file, planned = self.folder / TAKEN, self.planned
+        if not file.is_file() or planned <= max(int(file.read_text()), self.done):
             return -1
         for name in (str(planned), f".{planned}.crc"):
             (self.folder / "offsets" / name).unlink(missing_ok=True)
         return planned
-
-    def _begun(self) -> int | None:
-        file = self.folder / BEGUN
-        return int(file.read_text()) if file.is_file() else None
 
     @property
     def damage(self) -> str:

@@ -35,10 +35,10 @@ WRITER = {"parquet.compression.codec.zstd.level": "1", "parquet.enable.dictionar
 STATISTICS = "parquet.column.statistics.enabled"
 TABLES = ("raw", "science", "quarantine")
 ROW_GROUP = 128 << 20  # Parquet's own size of one
-COPIES = 2  # files that are copied at a time
 COMPACTED = "compacted-"  # begins the name of a merged file
 BATCH_FILES = "????????-????????-*.parquet"  # what batches write, and not what is merged of it
 SCANS = 5  # times that a night is read when files vanish: it is being exchanged for a merged one
+_COPIERS = ThreadPoolExecutor(2)  # kept, as each thread has its own connection to the JVM, for whose answers it mostly waits
 _RANDOM = re.compile(r"(?<=-\d{5})-[0-9a-f-]{36}|\.c000|\.(?:zstd|snappy|lz4raw|lz4)(?=$|\.)")  # Spark's random part of a file's name
 
 
@@ -76,8 +76,7 @@ class Lake:
         files = sorted(staged.rglob("*.parquet"))
         for file in files:
             (copied / file.relative_to(staged)).parent.mkdir(parents=True, exist_ok=True)
-        with ThreadPoolExecutor(COPIES) as pool:  # each mostly waits for an answer of the JVM
-            list(pool.map(lambda file: self._copy_columns(spark, file, copied / file.relative_to(staged), kept), files))
+        list(_COPIERS.map(lambda file: self._copy_columns(spark, file, copied / file.relative_to(staged), kept), files))
         return copied
 
     def _copy_columns(self, spark: SparkSession, file: Path, target: Path, columns: frozenset[str]) -> None:

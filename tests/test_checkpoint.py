@@ -95,18 +95,18 @@ def test_a_real_query(tmp_path: Path, spark: SparkSession) -> None:
     assert len(checkpoint.read()) == 3
 
 
-def test_a_plan_that_was_never_begun_is_forgotten(tmp_path: Path) -> None:
+def test_a_plan_that_was_never_taken_is_forgotten(tmp_path: Path) -> None:
     held = Checkpoint(tmp_path)
     for log, batches in (("offsets", (6, 7)), ("commits", (6,))):
         (tmp_path / log).mkdir()
         for batch in batches:
             (tmp_path / log / str(batch)).write_text("v1\n{}\n{}")
             (tmp_path / log / f".{batch}.crc").write_text("")
-    assert held.forget_unbegun() == -1  # of a broker that did not note it: the batch may have reached sinks
-    held.begin(6)
-    held.begin(7)
-    assert (held.forget_unbegun(), held.planned) == (-1, 7)
-    held.begin(6)
-    assert (held.forget_unbegun(), held.planned) == (7, 6)
+    assert held.forget_untaken() == -1  # of a broker that did not note it: the batch may have reached sinks
+    held.take(6)
+    held.take(7)
+    assert (held.forget_untaken(), held.planned) == (-1, 7)
+    held.take(6)
+    assert (held.forget_untaken(), held.planned) == (7, 6)
     assert sorted(file.name for file in (tmp_path / "offsets").iterdir()) == [".6.crc", "6"]
-    assert held.forget_unbegun() == -1
+    assert held.forget_untaken() == -1

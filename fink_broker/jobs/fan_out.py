@@ -164,9 +164,8 @@ class FanOut(Job):
         staged: dict[str, Path] = {}
         works: list[Callable[[], None]] = []
         if "topics" in self.plan.sinks:
-            with batch.timed("publish"):  # what is said of the attempt stands before any sink has anything of it
-                send = self._sending(alerts, good, batch, rules, earlier)
-            works.append(lambda: self._publish(send, batch))
+            # what is said of the attempt stands before any sink has anything of it
+            works.append(self._sending(alerts, good, batch, rules, earlier))
         if "hbase" in self.plan.sinks:
             works.append(lambda: self._to_hbase(alerts, batch))
         if "science" in self.plan.sinks:
@@ -178,28 +177,27 @@ class FanOut(Job):
                 if batch.first:
                     self.lake.remove(table, batch.prefix, but=placed)
 
-    def _publish(self, send: Callable[[], None], batch: Batch) -> None:
-        with batch.timed("publish"):
-            send()
-
     def _sending(self, alerts: Alerts, good: pd.DataFrame, batch: Batch, rules: list[Filter], earlier: attempt.Attempt | None) -> Callable[[], None]:
         """What sends the messages; their topics exist, and the attempt is on record."""
         counts: dict[str, int] = {str(topic): int(n) for topic, n in good["topics"].explode().dropna().value_counts().items()}
         batch.counts["published"] = counts
         if not counts:
             return lambda: None
-        if new := [topic for topic in sorted(counts) if topic not in self._partitions]:
-            self._partitions |= kafka.ensure_topics(self.settings, new)
-        marks = {"checkpoint": self.checkpoint_id, "batch": str(batch.number)}
-        done = self._already(good, rules, earlier, marks)
-        if earlier is None:
-            self.attempts.write(batch.number, rules, self.chain.provenance if self.chain else {})
+        with batch.timed("publish"):
+            if new := [topic for topic in sorted(counts) if topic not in self._partitions]:
+                self._partitions |= kafka.ensure_topics(self.settings, new)
+            marks = {"checkpoint": self.checkpoint_id, "batch": str(batch.number)}
+            done = self._already(good, rules, earlier, marks)
+            if earlier is None:
+                self.attempts.write(batch.number, rules, self.chain.provenance if self.chain else {})
 
         def send() -> None:
-            narrow = len(alerts.parts) == 1 and not done and _in_order(good)
-            sent = [rule for rule in rules if topic_name(rule, self.survey.name) in counts]
-            rows = alerts.sendable(lambda part: attempt.without_published(part, done).where("size(topics) > 0"), good, sent)
-            kafka.publish(message.message(rows, self.survey, sent, self._partitions, marks, narrow, self._layout_text, alerts.bodies), self.settings)
+            with batch.timed("publish"):
+                narrow = len(alerts.parts) == 1 and not done and _in_order(good)
+                sent = [rule for rule in rules if topic_name(rule, self.survey.name) in counts]
+                rows = alerts.sendable(lambda part: attempt.without_published(part, done).where("size(topics) > 0"), good, sent)
+                made = message.message(rows, self.survey, sent, self._partitions, marks, narrow, self._layout_text, alerts.bodies)
+                kafka.publish(made, self.settings)
 
         return send
 

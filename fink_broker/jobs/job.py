@@ -129,8 +129,8 @@ class Job(ABC):
         offsets = ""
         if self.plan.source == "kafka":
             sources.same_kafka(self.settings, self.checkpoint)
-            if (forgotten := Checkpoint(self.checkpoint).forget_unbegun()) >= 0:
-                log.info("a batch that was planned and never begun is planned anew", job=self.plan.name, survey=self.survey.name, batch=forgotten)
+            if (forgotten := Checkpoint(self.checkpoint).forget_untaken()) >= 0:
+                log.info("a batch that was planned and never taken is planned anew", job=self.plan.name, survey=self.survey.name, batch=forgotten)
             if not any((self.checkpoint / "offsets").glob("[0-9]*")):
                 offsets = recovery.begin(self.settings, self.survey.topic_pattern, self.tables, self.survey.name, file)
         self.recovery = recovery.read(file)
@@ -198,7 +198,7 @@ class Job(ABC):
         started = time.time()
         if self.plan.source == "kafka":  # another one may have taken the port while ours was away
             sources.same_kafka(self.settings, self.checkpoint)
-            Checkpoint(self.checkpoint).begin(number)
+            Checkpoint(self.checkpoint).take(number)
         batch = Batch(number, f"{self.checkpoint_id}-{number:08d}", self.fresh)
         with bound(job=self.plan.name, survey=self.survey.name, batch=number):
             batch.lost = self.faults.among(records) if self.plan.source == "kafka" else []

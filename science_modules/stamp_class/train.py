@@ -52,8 +52,8 @@ def row(survey: str, packet: dict[str, Any]) -> dict[str, Any]:
 
 
 def simple(frame: pd.DataFrame) -> NDArray[np.float64]:
-    """Brightness [nJy] and distance to the nearest source [arcsec], for cuts; -1 where none is told."""
-    return frame[["flux", "neighbour_distance_arcsec"]].abs().fillna(-1).to_numpy(float)
+    """Brightness [nJy] and distance to the nearest source [arcsec], for cuts; nan where none is told."""
+    return frame[["flux", "neighbour_distance_arcsec"]].abs().to_numpy(float)
 
 
 def alerts(survey: str, number: int, seed: int) -> tuple[pd.DataFrame, NDArray[Any], NDArray[Any]]:

@@ -12,6 +12,7 @@ from astropy.io import fits
 
 from fink_broker.science import Registry
 from fink_broker.settings import data_folder
+from science_modules._baseline import cuts
 from science_modules.stamp_class import evaluate
 
 REGISTRY = Registry.load(data_folder("science_modules"))
@@ -129,8 +130,6 @@ def test_truth_of_a_packet(packet: dict[str, object], kind: str | None) -> None:
 
 
 def test_real_asteroids_are_found_and_the_scores_agree_with_the_surveys(shared: Path) -> None:
-    from science_modules.stamp_class import evaluate
-
     names = ("ztf_v4_02_fink_topics_20231018_b.tar.xz", "ztf_v4_02_fink_topics_20231018_a.tar.xz", "ztf_v3_3_fink_local_20200101.tar.xz")
     packets = list(evaluate.complete([shared / "alerts" / "ztf" / name for name in names]))
     module = MODULE()
@@ -157,3 +156,14 @@ def test_an_object_of_many_alerts_counts_once() -> None:
     known = np.array(["transient"] * 8 + ["agn", "asteroid"], object)
     guess = np.array(["transient"] * 8 + ["asteroid", "asteroid"], object)
     assert evaluate.shares(guess, known, things) == pytest.approx((0.9, 2 / 3, 2 / 3))
+
+
+def test_cuts_know_that_a_distance_is_not_told() -> None:
+    from science_modules.stamp_class.train import simple
+
+    frame = pd.DataFrame({"flux": np.full(200, -3.0), "neighbour_distance_arcsec": np.repeat([np.nan, 0.5], 100)})
+    numbers = simple(frame)
+    assert np.isnan(numbers[:100, 1]).all()
+    assert (numbers[:, 0] == 3.0).all()
+    known = np.repeat(np.array(["asteroid", "agn"], object), 100)
+    assert (cuts(numbers, known).predict(numbers) == known).all()

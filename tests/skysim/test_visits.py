@@ -49,6 +49,9 @@ def test_what_cannot_be_simulated_again_is_told() -> None:
         visited(ZTF, [])
     with pytest.raises(ConfigError, match="only the nights of ZTF's alerts can be simulated again"):
         visited(LSST, [alert(100.0, 30.0)])
+    years = [alert(100.0, 30.0), alert(103.0, 30.0, jd=JD - 700, jdstarthist=JD - 800)]
+    with pytest.raises(ConfigError, match="the alerts lie 700 nights apart; give those of 10 nights at most at a time"):
+        visited(ZTF, years)
 
 
 def test_a_real_night_has_the_same_past(shared: Path) -> None:
