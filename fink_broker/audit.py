@@ -8,7 +8,16 @@ from fink_broker.settings import Settings
 
 
 def audit(settings: Settings, survey: str, night: int) -> dict[str, list[str]]:
-    """Alert ids of a night that one store lacks or holds twice; nothing where all agree."""
+    """Alert ids of a night that one store lacks or holds twice; nothing where all agree.
+
+    What differs is read once more: beside running jobs, alerts come between the reading of one store and of the next.
+    """
+    found = _differing(settings, survey, night)
+    again = _differing(settings, survey, night) if found else {}
+    return {what: sorted(ids) for what in found if (ids := found[what] & again.get(what, set()))}
+
+
+def _differing(settings: Settings, survey: str, night: int) -> dict[str, set[str]]:
     lake = Lake(settings)
     tables = {name: [str(value) for value in lake.scan(name, survey, ["alert_id"], night).column("alert_id").to_pylist()] for name in ("raw", "science")}
     raw, science = set(tables["raw"]), set(tables["science"])
@@ -19,4 +28,4 @@ def audit(settings: Settings, survey: str, night: int) -> dict[str, list[str]]:
         "in the lake, not in HBase": (raw | science) - held,
         **{f"twice in {name}": {one for one in ids if ids.count(one) > 1} if len(ids) != len(set(ids)) else set() for name, ids in tables.items()},
     }
-    return {what: sorted(ids) for what, ids in found.items() if ids}
+    return {what: ids for what, ids in found.items() if ids}
