@@ -63,7 +63,7 @@ def told(done: subprocess.CompletedProcess[str]) -> str:
         (["demo", "--once", "--alerts", "/nowhere"], {}, ["no file or folder /nowhere", "give Avro files, folders or tars"]),
         (["simulate", "/nowhere"], DEAD, ["no file or folder /nowhere", "give Avro files, folders or tars"]),
         (["simulate", "--survey", "ztff"], DEAD, ["no survey named 'ztff'", "known: elasticc, lsst, ztf"]),
-        (["simulate", "--like", "x.avro"], DEAD, ["--like gives the simulated sky the nights of ZTF's", "leave files, --night and --first-chunk out"]),
+        (["simulate", "--like", "x.avro"], DEAD, ["--like gives the simulated sky nights of real", "leave files, --night, --first-chunk out"]),
         (["filter", "show", "brigt"], {}, ["no filter named 'brigt'", "did you mean 'bright'?", "`fink filter new brigt`"]),
         (["schema", "show", "ztf", "99"], {}, ["no version 99 of ztf", "known: 1.3"]),
         (["catalog", "import", "/nowhere.csv"], {}, ["no file /nowhere.csv", "give a CSV, FITS, VOTable or Parquet file"]),

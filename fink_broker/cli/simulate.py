@@ -35,7 +35,7 @@ def simulate(
     nights: Annotated[int, typer.Option(help="nights that the simulated sky is watched", min=1)] = 3,
     mix: Annotated[str, typer.Option(help="kinds of the simulated sky: natural, even, or weights such as 'SN Ia=1,agn=2'")] = "natural",
     like: Annotated[
-        list[Path] | None, typer.Option(help="ZTF alerts whose nights the simulated sky has, instead of --nights: their visits, bands and depths")
+        list[Path] | None, typer.Option(help="ZTF or LSST alerts whose nights the simulated sky has, instead of --nights: their visits, bands and depths")
     ] = None,
     truth: Annotated[Path | None, typer.Option(help="write what the alerts of the simulated sky truly are to this Parquet file")] = None,
     first_chunk: Annotated[int, typer.Option(help="take up the simulated sky again at this chunk of nights", min=0)] = 0,
@@ -44,6 +44,7 @@ def simulate(
     """Send alerts in time order, keyed by object."""
     from fink_broker import simulate as simulation
     from fink_broker.errors import ConfigError
+    from fink_broker.skysim.population import mix_of
     from fink_broker.skysim.templates import has_sncosmo
 
     display = display.replace(",", ".") if display else None
@@ -58,8 +59,8 @@ def simulate(
     rhythm = simulation.Rhythm(rate, alerts_per_observation, observations, interval)
     surveys = survey or list(settings.broker.surveys)
     packets: Any
-    if like and (alerts or not sky or night or first_chunk or surveys != ["ztf"]):
-        raise ConfigError("--like gives the simulated sky the nights of ZTF's alerts; add --sky --survey ztf, and leave files, --night and --first-chunk out")
+    if like and (alerts or not sky or night or first_chunk or surveys not in (["ztf"], ["lsst"])):
+        raise ConfigError("--like gives the simulated sky nights of real alerts; add --sky --survey ztf (or lsst); leave files, --night, --first-chunk out")
     if alerts:
         spool = _read(settings, alerts, survey, display, schema, framing, note)
         packets, available, surveys = (simulation.repeated(spool) if loop else spool), None if loop else len(spool), list(spool.surveys)
@@ -75,8 +76,8 @@ def simulate(
             note("supernovae have built-in shapes: sncosmo or its data are not on this machine; pip install sncosmo, then run sncosmo.get_source('salt3')")
         start = night.toordinal() - simulation.MJD_ORDINAL if night else simulation.recent_mjd()
         if sky:
-            asked = {"number": available, "seed": seed, "start_mjd": start, "nights": nights, "mix": _mix(mix), "first_chunk": first_chunk,
-                     "plan": _plan(like, seed) if like else None}  # fmt: skip
+            asked = {"number": available, "seed": seed, "start_mjd": start, "nights": nights, "mix": mix_of(mix), "first_chunk": first_chunk,
+                     "plan": _plan(like, surveys[0], seed) if like else None}  # fmt: skip
             packets = simulation.make_sky_packets(surveys, settings.schemas_path, asked, truth)
         else:
             packets = simulation.make_packets(surveys, settings.schemas_path, available, seed, kind, start)
@@ -93,25 +94,13 @@ def simulate(
     simulation.send(settings, packets, number=plan.to_send, rhythm=rhythm, topics=chosen, display=display, tell=tell)
 
 
-def _plan(like: list[Path], seed: int) -> Any:
+def _plan(like: list[Path], survey: str, seed: int) -> Any:
     """The visits that real alerts tell of."""
     from fink_broker.skysim.observatory import observatory
     from fink_broker.skysim.realism import real
     from fink_broker.skysim.visits import visited
 
-    return visited(observatory("ztf"), real(like, "ztf"), seed)
-
-
-def _mix(text: str) -> str | dict[str, float]:
-    """A named mix, or weights by kind or label."""
-    from fink_broker.errors import ConfigError
-
-    if "=" not in text:
-        return text
-    try:
-        return {name.strip(): float(weight) for name, weight in (part.split("=") for part in text.split(","))}
-    except ValueError as error:
-        raise ConfigError(f"mix is '{text}'; expected natural, even, or weights such as 'SN Ia=1,agn=2'") from error
+    return visited(observatory(survey), real(like, survey), seed)
 
 
 def _read(settings: Any, alerts: list[Path], survey: list[str] | None, display: str | None, schema: Path | None, framing: Any, note: Any) -> Any:

@@ -107,9 +107,10 @@ class Sky:
         """`mix`: natural, even, or weights by kind or label; `models`: sncosmo, built-in, auto; `deep_share`: of things in LSST's deep fields;
         `dense_share`: of ZTF's fields that are watched many times a night, mostly in one band; `plan`: when it looks where, instead of all the former say."""
         site: Observatory = observatory(survey)
-        self.survey, self.seed, self.site = survey, seed, site
+        self.survey, self.seed = survey, seed
         days = max(days or site.span_days, site.settle_days + 1)
         plan = plan or schedule(site, start_mjd, days, seed, dense_share)
+        self.site = site = plan.site
         self.heaven = Heaven(site, plan, templates(site, models), deep_share)
         self.shares = shares(mix, site)
 

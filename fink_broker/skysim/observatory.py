@@ -43,6 +43,7 @@ class Observatory:
     clear_share: float  # of the nights
     settle_days: float  # after which the alerts of a simulation have a history
     span_days: float  # how long one is, if nobody says
+    around: tuple[tuple[float, float], ...] = ()  # places [deg] near which all things are put; none: anywhere
 
     def index(self, bands: NDArray[np.str_] | list[str]) -> Ints:
         """Places of bands by their letters."""

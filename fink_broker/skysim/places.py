@@ -15,7 +15,8 @@ DEEP = ((9.45, -44.0), (35.71, -4.75), (53.13, -28.1), (58.9, -49.3), (150.1, 2.
 def anywhere(rng: np.random.Generator, number: int, site: Observatory) -> tuple[Floats, Floats]:
     """Isotropic places [deg] inside a survey's footprint."""
     low, high = np.sin(np.radians(site.dec_range))
-    return rng.uniform(0, 360, number), np.degrees(np.arcsin(rng.uniform(low, high, number)))
+    ra, dec = rng.uniform(0, 360, number), np.degrees(np.arcsin(rng.uniform(low, high, number)))
+    return _some_deep(rng, ra, dec, site, 0.0)
 
 
 def _until(rng: np.random.Generator, number: int, site: Observatory, propose: object, far_from_plane: float = 0.0) -> tuple[Floats, Floats]:
@@ -50,10 +51,12 @@ def galactic(rng: np.random.Generator, number: int, site: Observatory, scale_hei
 
 
 def _some_deep(rng: np.random.Generator, ra: Floats, dec: Floats, site: Observatory, share: float) -> tuple[Floats, Floats]:
+    """That share of places, or all where a survey's things are put near certain ones, moved into the fields there."""
+    share, fields = (1.0, np.array(site.around)) if site.around else (share, np.array(DEEP))
     if not share or site.name == "ztf":
         return ra, dec
     chosen = np.flatnonzero(rng.random(len(ra)) < share)
-    which = np.array(DEEP)[rng.integers(0, len(DEEP), len(chosen))]
+    which = fields[rng.integers(0, len(fields), len(chosen))]
     radius, angle = 1.6 * np.sqrt(rng.random(len(chosen))), rng.uniform(0, 2 * np.pi, len(chosen))
     dec[chosen] = which[:, 1] + radius * np.sin(angle)
     ra[chosen] = (which[:, 0] + radius * np.cos(angle) / np.cos(np.radians(dec[chosen]))) % 360

@@ -60,6 +60,16 @@ def shares(mix: str | Mapping[str, float], site: Observatory) -> dict[str, float
     return {name: weight / total for name, weight in found.items() if weight > 0}
 
 
+def mix_of(text: str) -> str | dict[str, float]:
+    """A mix as one writes it on a command line: its name, or weights by kind or label."""
+    if "=" not in text:
+        return text
+    try:
+        return {name.strip(): float(weight) for name, weight in (part.split("=") for part in text.split(","))}
+    except ValueError as error:
+        raise ConfigError(f"mix is '{text}'; expected natural, even, or weights such as 'SN Ia=1,agn=2'") from error
+
+
 def _by_label(weights: dict[str, float], site: Observatory) -> dict[str, float]:
     """A label's weight on its kinds, by the square root of their numbers: rare kinds are seen, common ones still more."""
     found: dict[str, float] = {}

@@ -19,6 +19,7 @@ from fink_broker.settings import data_folder
 from fink_broker.skysim.alerts import Campaign
 from fink_broker.skysim.cosmos import Floats
 from fink_broker.skysim.observatory import observatory
+from fink_broker.skysim.population import mix_of
 from fink_broker.skysim.visits import visited
 
 MISSING = -900.0  # or less: a survey's own way to say "none"
@@ -87,7 +88,8 @@ def _lsst(packet: dict[str, Any]) -> dict[str, float]:
     names = ("psfFluxErr", "snr", "reliability", "extendedness", "trailLength", "psfChi2", "templateFluxErr", "scienceFluxErr", "raErr", "ixxPSF", "bboxSize",
              "apFluxErr")  # fmt: skip
     values = {name: own.get(name) for name in names} | history
-    forced = packet.get("prvDiaForcedSources")
+    forced, science = packet.get("prvDiaForcedSources"), own.get("scienceFlux") or 0.0
+    values |= {"science_mag": 31.4 - 2.5 * np.log10(science) if science > 0 else None}
     values |= {"log_flux": np.log10(abs(own["psfFlux"])), "negative": own["psfFlux"] < 0, "forced": 0 if forced is None else len(forced)}
     for name in ("Science", "Template", "Difference"):
         if packet.get(f"cutout{name}"):
@@ -200,13 +202,14 @@ def main() -> None:
     asked.add_argument("--drop", default="", help="features that are left out, separated by commas")
     asked.add_argument("--only", default="", help="only features whose names begin so, separated by commas, such as 'science,template,difference'")
     asked.add_argument("--deep", type=float, default=0.05, help="share of things in LSST's deep fields")
+    asked.add_argument("--mix", default="natural", help="kinds of the simulated sky: natural, even, or weights such as 'asteroid=16,AGN=30'")
     asked.add_argument("--like", action="store_true", help="simulate the very nights of the real alerts: where and when their packets say that was looked")
     asked.add_argument("--plot", type=Path)
     given = asked.parse_args()
     packets = list(real(given.paths, given.survey))
     true = pd.DataFrame(features(given.survey, packet) for packet in packets)
     plan = visited(observatory(given.survey), packets, given.seed) if given.like else None
-    campaign = Campaign(given.survey, given.number, given.seed, deep_share=given.deep, plan=plan)
+    campaign = Campaign(given.survey, given.number, given.seed, mix=mix_of(given.mix), deep_share=given.deep, plan=plan)
     simulated = pd.DataFrame(features(given.survey, made.packet) for made in campaign.alerts())
     if given.cut:
         true, simulated = true.query(given.cut), simulated.query(given.cut)

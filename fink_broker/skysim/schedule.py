@@ -39,7 +39,7 @@ class Schedule:
         low, step = self.site.dec_range[0], self.site.field_deg
         row = np.clip(((dec - low) / step).astype(np.int64), 0, len(self.rows) - 1)
         field: Ints = self.row_start[row] + np.minimum((ra / 360 * self.rows[row]).astype(np.int64), self.rows[row] - 1)
-        if self.site.name == "lsst":
+        if len(self.start) > self.rows.sum():
             for place, (deep_ra, deep_dec) in enumerate(DEEP):
                 near = np.hypot((ra - deep_ra) * np.cos(np.radians(deep_dec)), dec - deep_dec) < 1.75
                 field[near] = self.rows.sum() + place

@@ -9,7 +9,7 @@ import pytest
 from fink_broker import sky
 from fink_broker.errors import ConfigError
 from fink_broker.skysim.alerts import Campaign
-from fink_broker.skysim.observatory import LSST, ZTF
+from fink_broker.skysim.observatory import LSST, ZTF, magnitude, nanojansky
 from fink_broker.skysim.realism import compare, features, real
 from fink_broker.skysim.visits import visited
 
@@ -22,6 +22,48 @@ def visit(days_before: float, fid: int = 1, depth: float | None = 20.5) -> dict[
 
 def alert(ra: float, dec: float, *before: dict[str, object], **own: object) -> dict[str, object]:
     return {"candidate": visit(0.0) | {"ra": ra, "dec": dec, "jdstarthist": JD - 100.0} | own, "prv_candidates": list(before) or None}
+
+
+MJD = 61109.2  # March 10, 2026, in the night of Chile
+
+
+def source(days_before: float, band: str = "g", light: float = 0.0, psf: float | None = 0.36) -> dict[str, object]:
+    """A measurement of LSST: of a detection with the width of its point-spread function [arcsec2], of forced photometry without."""
+    dark = 400.0**2  # [nJy2]
+    err = float((dark + 4 / 3 * light * nanojansky(LSST.zero_electrons["ugrizy".index(band)])) ** 0.5)
+    widths = {} if psf is None else {"ixxPSF": psf, "iyyPSF": psf}
+    return {"visit": round((MJD - days_before) * 1e5), "midpointMjdTai": MJD - days_before, "band": band, "psfFluxErr": err, "scienceFlux": light} | widths
+
+
+def deep(ra: float, dec: float, forced: list[dict[str, object]] | None = None, seen: list[dict[str, object]] | None = None) -> dict[str, object]:
+    """A packet of LSST."""
+    return {"diaSource": source(0.0) | {"ra": ra, "dec": dec}, "prvDiaSources": seen, "prvDiaForcedSources": forced}
+
+
+def test_places_of_lsst_are_visited_as_forced_photometry_and_detections_tell() -> None:
+    forced = [source(10.0, "i", 1e5, None), source(3.0, "z", psf=None), source(0.01, psf=None), source(0.0, psf=None)]
+    old = deep(150.0, 2.0, forced, [source(20.0, "r", psf=0.25), source(3.0, "z", psf=0.5)])
+    young, moving = deep(150.9, 2.0, [source(0.0, psf=None)]), deep(150.0, 3.2)
+    north = deep(188.0, 9.8, [source(0.0, psf=None)])
+    plan = visited(LSST, [old, young, moving, north])
+    field = plan.field_of(np.array([150.1, 151.1, 150.1, 188.1, 35.7]), np.array([2.1, 2.1, 3.1, 9.9, -4.75]))
+    assert plan.count[field].tolist() == [5, 5, 5, 1, 0]  # a young object and one that moves tell less of their place than their neighbour
+    visits = slice(plan.start[field[0]], plan.start[field[0]] + 5)
+    assert np.allclose(MJD - plan.mjd[visits], [20, 10, 3, 0.01, 0], atol=1e-6)
+    assert [LSST.bands[one] for one in plan.band[visits]] == ["r", "i", "z", "g", "g"]
+    assert np.allclose(plan.depth[visits], magnitude(np.full(5, 5 * 400.0)))  # the noise of the light is no lack of depth
+    assert np.allclose(plan.seeing[visits][[0, 2, 4]], 2.355 * np.sqrt([0.25, 0.5, 0.36]))
+    assert (plan.settled - plan.start)[field].tolist()[:4] == [3, 3, 3, 0]
+
+
+def test_a_real_night_of_lsst_has_the_same_past(shared: Path) -> None:
+    packets = list(real([shared / "alerts/lsst/lsst_v10_0_fink_20260310"], "lsst"))
+    made = list(Campaign("lsst", 150, 1, mix={"AGN": 1.0, "asteroid": 0.5}, models="built-in", plan=visited(LSST, packets)).alerts())
+    assert len(made) == 150
+    times = np.array([one["diaSource"]["midpointMjdTai"] for one in packets])
+    assert {round(one.mjd, 5) for one in made} <= {round(time, 5) for time in times}
+    true, simulated = (pd.DataFrame(features("lsst", one) for one in some) for some in (packets, [one.packet for one in made]))
+    assert compare(simulated, true)["KS"]["forced"] < 0.25
 
 
 def test_places_are_visited_as_the_nearest_alert_was_and_only_near_one() -> None:
@@ -47,8 +89,10 @@ def test_what_is_not_a_visit_does_not_count() -> None:
 def test_what_cannot_be_simulated_again_is_told() -> None:
     with pytest.raises(ConfigError, match="no alert to take the nights from; give files of ZTF alerts"):
         visited(ZTF, [])
-    with pytest.raises(ConfigError, match="only the nights of ZTF's alerts can be simulated again"):
-        visited(LSST, [alert(100.0, 30.0)])
+    with pytest.raises(ConfigError, match="no alert to take the nights from; give files of LSST alerts of objects seen before"):
+        visited(LSST, [])
+    with pytest.raises(ConfigError, match=r"^none of 1 alerts has forced photometry \(prvDiaForcedSources\), so there is no alert to take the nights from"):
+        visited(LSST, [deep(150.0, 2.0)])
     years = [alert(100.0, 30.0), alert(103.0, 30.0, jd=JD - 700, jdstarthist=JD - 800)]
     with pytest.raises(ConfigError, match="the alerts lie 700 nights apart; give those of 10 nights at most at a time"):
         visited(ZTF, years)
