@@ -65,7 +65,7 @@ def observe(kind: Kind, things: Things, heaven: Heaven, rng: np.random.Generator
     under = things.template[who, band]
     dark = nanojansky(depth) / DETECTION
     electrons = nanojansky(np.array(site.zero_electrons))[band]
-    light = np.maximum(under + signal, 0) + under
+    light = np.maximum(under + signal, 0) + site.template_light * under
     share, turn = site.own
     own = share * signal / (1 + np.abs(signal) / dark / turn)
     err = np.sqrt(dark**2 + light * electrons + (site.floor * under) ** 2 + own**2)
