@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from fink_broker.skysim.asteroids import earth, heliocentric, moving
+from fink_broker.skysim.measures import measures, science_error
 from fink_broker.skysim.observation import true_noise
 from fink_broker.skysim.observatory import ZTF, Observatory
 from fink_broker.skysim.shapes import shapes
@@ -18,10 +19,11 @@ from fink_broker.testing.elasticc import Elasticc
 from fink_broker.testing.encoder import Kept
 from fink_broker.testing.lsst import Lsst
 from fink_broker.testing.objects import MadeObject
-from fink_broker.testing.packets import Packer
+from fink_broker.testing.packets import Packer, kept
 from fink_broker.testing.ztf import MISSING, NOT_MEASURED, UNIT, ZERO_POINT, Ztf
 
 NAMES = 26**7
+SMALLEST = 30  # [pixels] LSST cuts out its footprint of a detection, or this: 148 of 148 real alerts
 
 
 @dataclass
@@ -39,6 +41,7 @@ class SkyThing(MadeObject):
     age_days: float = 0.0
     seen_before: int = 0
     scene: Scene = field(default_factory=lambda: Scene(63))
+    scenes: dict[int, Scene] = field(default_factory=dict)  # the same by the size of the cutouts, where that changes
     site: Observatory = ZTF
     chance_asteroid: float = -1.0
 
@@ -59,12 +62,14 @@ def once(thing: MadeObject, what: str, epoch: int, make: Callable[[], dict[str, 
     return found
 
 
-def _drawn(packer: Packer, thing: SkyThing, epoch: int) -> tuple[bytes, bytes, bytes]:
-    """Cutouts of one visit; their noise is the same whenever they are made."""
-    site = thing.site
+def _drawn(packer: Packer, thing: SkyThing, epoch: int, size: int = 0) -> tuple[bytes, bytes, bytes]:
+    """Cutouts of one visit, of a size other than the thing's if one is given; their noise is the same whenever they are made."""
+    site, scene = thing.site, thing.scene
+    if size:
+        scene = thing.scenes.setdefault(size, replace(scene, size=size, images={}))
     rng = np.random.default_rng([packer.seed % 2**32, 0x57A3, thing.number, thing.first_visit + epoch])
     band = site.bands.index(thing.band[epoch])
-    images = stamps(thing.scene, site, band, thing.flux[epoch], thing.depth[epoch], thing.seeing[epoch], rng)
+    images = stamps(scene, site, band, thing.flux[epoch], thing.depth[epoch], thing.seeing[epoch], rng)
     return as_fits(*images)
 
 
@@ -164,7 +169,7 @@ class SkyLsst(_Once, Lsst):
 
     def _stamps(self, thing: MadeObject, epoch: int, deep: bool) -> tuple[bytes, bytes, bytes]:
         assert isinstance(thing, SkyThing)
-        return _drawn(self, thing, epoch)
+        return _drawn(self, thing, epoch, max(SMALLEST, kept(thing, epoch, self._source)["bboxSize"]))
 
     @staticmethod
     def _count(thing: MadeObject, epoch: int) -> int:
@@ -173,23 +178,18 @@ class SkyLsst(_Once, Lsst):
     def _source(self, thing: MadeObject, epoch: int) -> dict[str, Any]:
         assert isinstance(thing, SkyThing)
         values = super()._source(thing, epoch)
-        dice, score, snr, under, normal = thing.dice[epoch], thing.scores[epoch], values["snr"], thing.under(epoch), thing.bells[epoch]
-        good = thing.kind != "bogus"
-        width = (thing.seeing[epoch] / 2.355) ** 2  # [arcsec2]
-        trail = thing.scene.trail_pixels * thing.site.pixel_arcsec
-        error = float(np.hypot(0.006, 0.25 * thing.seeing[epoch] / max(snr, 1))) / 3600
-        values |= {
-            "scienceFlux": thing.flux[epoch] + under, "templateFlux": under + 20 * normal[1], "templateFluxErr": 6 + 0.0004 * under, "reliability": score,
-            "raErr": error, "decErr": error, "ixxPSF": width, "iyyPSF": width, "ixx": width * (1 + 0.1 * normal[0]), "iyy": width * (1 + 0.1 * normal[2]),
-            "trailLength": max(trail, 1.25 * float(np.exp(0.3 * normal[1]))), "bboxSize": int(28 + 20 * dice[8]),
-            "psfChi2": 1681 * float(np.exp(0.04 * normal[0])) * (1 + (snr / 60) ** 2 * 0.05) * (1 if good else 2.5),
-            "extendedness": dice[8] ** 3 * 0.6 if good else dice[8] ** 1.5,
-        }  # fmt: skip
+        values |= measures(thing, epoch) | {"reliability": thing.scores[epoch]}
         return values
+
+    def _forced_of(self, thing: MadeObject, seen: list[int], epoch: int) -> list[int]:
+        """Those after the first detection, with which the object began, and the alert's own."""
+        return [*(place for place in thing.earlier(epoch) if place > seen[0]), epoch] if seen else []
 
     def _forced(self, thing: MadeObject, epoch: int) -> dict[str, Any]:
         assert isinstance(thing, SkyThing)
-        return super()._forced(thing, epoch) | {"psfFlux": thing.forced[epoch], "scienceFlux": thing.forced[epoch] + thing.under(epoch)}
+        values = super()._forced(thing, epoch)
+        science = thing.forced[epoch] + thing.under(epoch)
+        return values | {"psfFlux": thing.forced[epoch], "scienceFlux": science, "scienceFluxErr": science_error(thing, epoch)}
 
     def _solar_system(self, thing: MadeObject, epoch: int, source: dict[str, Any], moving_id: int) -> dict[str, Any]:
         """Geometry and orbit as they are."""

@@ -35,7 +35,7 @@ class Lsst(Packer):
         moving_id = MOVING_ID + self.seed % 1000 * 10**9 + thing.number if known else 0
         source = kept(thing, epoch, self._source) | {"diaObjectId": object_id, "ssObjectId": moving_id}
         seen = thing.seen(epoch)
-        before = [place for place in thing.earlier(epoch) if place >= seen[0]] if seen else []  # forced photometry begins with the object
+        before = self._forced_of(thing, seen, epoch)
         packet = {
             **self.empty, "diaSourceId": source["diaSourceId"], "observation_reason": "science", "target_name": "lowdust", "diaSource": source,
             "prvDiaSources": [self._seen(thing, place, object_id) for place in seen] or None,
@@ -46,6 +46,10 @@ class Lsst(Packer):
             packet |= self._solar_system(thing, epoch, source, moving_id)
         packet |= dict(zip(("cutoutScience", "cutoutTemplate", "cutoutDifference"), self._stamps(thing, epoch, deep=True), strict=True))
         return packet, str(source["diaSourceId"]), str(object_id or moving_id)
+
+    def _forced_of(self, thing: MadeObject, seen: list[int], epoch: int) -> list[int]:
+        """Visits that an alert tells forced photometry of, which begins with the object."""
+        return [place for place in thing.earlier(epoch) if place >= seen[0]] if seen else []
 
     def _seen(self, thing: MadeObject, epoch: int, object_id: int) -> dict[str, Any]:
         """An earlier detection."""

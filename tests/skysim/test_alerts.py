@@ -79,6 +79,7 @@ def test_stamps_show_what_was_measured() -> None:
     one = next(Campaign("lsst", 5, seed=5, models="built-in").alerts())
     hdus = fits.open(io.BytesIO(one.packet["cutoutDifference"]))
     assert [hdu.data.shape for hdu in hdus[1:]] == [hdus[0].data.shape, (41, 41)]
+    assert hdus[0].data.shape == (max(30, one.packet["diaSource"]["bboxSize"]),) * 2
 
 
 def test_asteroids_are_found_again_in_the_same_night() -> None:
@@ -120,4 +121,5 @@ def test_forced_photometry_of_lsst_begins_with_the_object() -> None:
     assert len(some) > 20
     for packet in some:
         first = min(source["midpointMjdTai"] for source in packet["prvDiaSources"])
-        assert all(point["midpointMjdTai"] >= first for point in packet["prvDiaForcedSources"])
+        assert all(point["midpointMjdTai"] > first for point in packet["prvDiaForcedSources"])
+        assert packet["prvDiaForcedSources"][-1]["visit"] == packet["diaSource"]["visit"]  # as real ones have it
