@@ -30,20 +30,21 @@ def measures(thing: SkyThing, epoch: int) -> dict[str, Any]:
     spread = float(np.hypot(0.08, 4.3 / max(snr, 5)))
     shaped = dice[4] > (min(0.5 / snr, 0.1) if good else 0.35)
     footprint = (12 + 4.3 * float(np.log(max(snr, 5) / 1.6))) * seeing**0.8 * float(np.exp((0.12 if good else 0.35) * normal[2]))  # [pixels]
+    chi = 1.0 + (snr / 60) ** 2 * 0.05 * min(under / abs(flux), 1) + 0.03 * (max(dice[1], 1e-3) ** -0.7 - 1)  # a bright star leaves more
     found = {
         "scienceFlux": science, "scienceFluxErr": science_error(thing, epoch), "templateFlux": under + dark * (0.15 * normal[1] - 0.1),
         "templateFluxErr": TEMPLATE[0] * float(np.exp(TEMPLATE[1] * _bell(luck[10], luck[11])) * np.hypot(dark, (TEMPLATE_LIGHT * electron * under) ** 0.5)),
         "apFlux": 0.98 * flux + aperture * (2 * (dice[0] + dice[2] + dice[3]) - 3), "apFluxErr": aperture,
         "raErr": error, "decErr": error * float(np.exp(0.1 * normal[6])), "ixxPSF": width * (1 + one), "iyyPSF": width * (1 - one), "ixyPSF": width * other,
         "bboxSize": min(round(footprint + thing.scene.trail_pixels), 150),
-        "psfChi2": 1681 * float(np.exp(0.035 * normal[0])) * (1.02 + (snr / 60) ** 2 * 0.05 + 0.03 * (max(dice[1], 1e-3) ** -0.7 - 1)) * (1 if good else 2.5),
+        "psfChi2": 1681 * float(np.exp(0.035 * normal[0])) * chi * (1 if good else 2.5),
     }  # fmt: skip
     if shaped:
         trail, usual = thing.scene.trail_pixels * thing.site.pixel_arcsec, width**0.5 * (1.7 + 6 / max(snr, 5)) * float(np.exp(0.28 * normal[1]))
         found |= {
             "ixx": width * 0.95 * (1 + one) * float(np.exp(spread * normal[7])), "iyy": width * 0.95 * (1 - one) * float(np.exp(spread * normal[8])),
             "ixy": width * (other + 0.5 * spread * normal[9]), "trailLength": max(trail, usual),
-            "extendedness": _extendedness(snr, normal[9], good, dice[8]),
+            "extendedness": _extendedness(snr * (1 if under > abs(flux) / 2 else 4), normal[9], good, dice[8]),
         }  # fmt: skip
     else:
         missing = ("ixx", "iyy", "ixy", "extendedness", "trailFlux", "trailFluxErr", "trailRa", "trailDec", "trailLength", "trailAngle")
@@ -72,5 +73,5 @@ def _bell(one: float, other: float) -> float:
 
 
 def _extendedness(snr: float, bell: float, good: bool, dice: float) -> float:
-    """Near 0 for a star, unsure where it is faint; near 1 for most artefacts."""
+    """Near 0 for a star, unsure where it is faint or something lies under it; near 1 for most artefacts."""
     return min(1.5 / snr * float(np.exp(1.3 * bell)), 1 - 0.3 * dice) if good else 1 - dice**1.3

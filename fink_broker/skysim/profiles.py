@@ -9,7 +9,7 @@ import numpy as np
 
 from fink_broker.testing.stamps import Image
 
-INDEX = 2.5
+INDEX = 2.5  # of Moffat profiles
 SMALL = 0.5  # times the seeing: half-light radius of galaxies that are drawn as blurred points
 
 
@@ -19,26 +19,31 @@ def grid(size: int) -> Image:
     return found
 
 
-def moffat(x: Image, y: Image, fwhm: float, stretch: tuple[float, float] = (0.0, 0.0), flux: float = 1.0) -> Image:
-    """A Moffat profile of index 2.5 (Trujillo et al. 2001, MNRAS 328, 977); stars in ZTF's templates show 2.7, those of its exposures 3 to 4.
+def index_lsst(fwhm: float) -> float:
+    """Index of LSST's stars by their width [pixels]: real templates of 4.4 fall off as one of 3, exposures of 6 as one of 5, wider ones faster still."""
+    return min(max(3.0 + 1.2 * (fwhm - 4.4), 3.0), 8.0)
+
+
+def moffat(x: Image, y: Image, fwhm: float, stretch: tuple[float, float] = (0.0, 0.0), flux: float = 1.0, index: float = INDEX) -> Image:
+    """A Moffat profile, of index 2.5 if not said (Trujillo et al. 2001, MNRAS 328, 977); stars in ZTF's templates show 2.7, those of its exposures 3 to 4.
 
     `stretch` makes it narrower along the rows and wider along the columns, or along the diagonals.
     """
-    return moffat_many(x[None, :], y[:, None], fwhm, stretch, flux)
+    return moffat_many(x[None, :], y[:, None], fwhm, stretch, flux, index)
 
 
-def moffat_many(x: Image, y: Image, fwhm: float, stretch: tuple[float, float] = (0.0, 0.0), flux: float = 1.0) -> Image:
+def moffat_many(x: Image, y: Image, fwhm: float, stretch: tuple[float, float] = (0.0, 0.0), flux: float = 1.0, index: float = INDEX) -> Image:
     """The same of places along rows and columns that are spread over the axes of any array."""
-    alpha2 = (fwhm / 2) ** 2 / (2 ** (1 / INDEX) - 1)
+    alpha2 = (fwhm / 2) ** 2 / (2 ** (1 / index) - 1)
     inner: Image = (1 + x * x * ((1 + stretch[0]) / alpha2)) + (y * y * ((1 - stretch[0]) / alpha2))
     if stretch[1]:
         inner += (x * (2 * stretch[1] / alpha2)) * y
-    height = np.float32(flux * (INDEX - 1) / (math.pi * alpha2))
-    found: Image = height / (inner * inner * np.sqrt(inner))
+    height = np.float32(flux * (index - 1) / (math.pi * alpha2))
+    found: Image = height / (inner * inner * np.sqrt(inner) if index == INDEX else inner**index)
     return found
 
 
-def galaxy(u: Image, v: Image, fwhm: float, flux: Any, radius: Any, flatness: Any, angle: Any) -> Image:
+def galaxy(u: Image, v: Image, fwhm: float, flux: Any, radius: Any, flatness: Any, angle: Any, *, index: float = INDEX) -> Image:
     """Galaxies of a half-light radius as the seeing blurs them, at places along rows and columns; all float32.
 
     An exponential disc has a core that makes it as wide at half its height as disc and seeing together; small ones are Moffat profiles as wide.
@@ -52,20 +57,20 @@ def galaxy(u: Image, v: Image, fwhm: float, flux: Any, radius: Any, flatness: An
     r2 = along * along + across * across / flat2
     small = radius < SMALL * fwhm
     if np.all(small):
-        return _round(r2, wide2, flux / np.sqrt(flat2))
+        return _round(r2, wide2, flux / np.sqrt(flat2), index)
     core = seen2 / (np.float32(8 * math.log(2)) * scale)
     disc: Image = flux / (np.float32(2 * math.pi) * np.sqrt(flat2) * scale * (scale + core)) * np.exp((core - np.sqrt(r2 + core * core)) / scale)
     if not np.any(small):
         return disc
-    found: Image = np.where(small, _round(r2, wide2, flux / np.sqrt(flat2)), disc)
+    found: Image = np.where(small, _round(r2, wide2, flux / np.sqrt(flat2), index), disc)
     return found
 
 
-def _round(r2: Image, fwhm2: Any, flux: Any) -> Image:
+def _round(r2: Image, fwhm2: Any, flux: Any, index: float) -> Image:
     """A Moffat profile at squared distances."""
-    alpha2 = fwhm2 / np.float32(4 * (2 ** (1 / INDEX) - 1))
+    alpha2 = fwhm2 / np.float32(4 * (2 ** (1 / index) - 1))
     inner = 1 + r2 / alpha2
-    found: Image = flux * np.float32((INDEX - 1) / math.pi) / alpha2 / (inner * inner * np.sqrt(inner))
+    found: Image = flux * np.float32((index - 1) / math.pi) / alpha2 / (inner * inner * np.sqrt(inner) if index == INDEX else inner**index)
     return found
 
 
@@ -87,10 +92,10 @@ def resampled(noise: Image, near: float, far: float) -> Image:
     return found
 
 
-def psf(size: int, fwhm: float, x: float = 0.0, y: float = 0.0, stretch: tuple[float, float] = (0.0, 0.0)) -> Image:
+def psf(size: int, fwhm: float, x: float = 0.0, y: float = 0.0, stretch: tuple[float, float] = (0.0, 0.0), index: float = INDEX) -> Image:
     """A point source of unit light at a place from the middle [pixels]."""
     axis = grid(size)
-    return moffat(axis - x, axis - y, fwhm, stretch)
+    return moffat(axis - x, axis - y, fwhm, stretch, index=index)
 
 
 def window(axis: Image, middle: float, reach: int) -> slice:

@@ -10,8 +10,8 @@ from fink_broker.skysim.kind import FIELD_DENSITY, Things
 from fink_broker.skysim.observatory import Observatory, nanojansky
 from fink_broker.skysim.stamps import SIZE_ZTF, SIZES_LSST, Scene, Source, neighbours
 
-# Of real ZTF templates: width of stars 2.09 pixels, by a tenth more or less; elongation of a tenth. LSST's are about as wide as its exposures.
-TEMPLATE_FWHM = {"ztf": (2.09, 0.09), "lsst": (5.7, 0.12)}
+# Of real ZTF templates: width of stars 2.09 pixels, by a tenth more or less; elongation of a tenth. LSST's have 4.4 pixels in March, 4.0 in January 2026.
+TEMPLATE_FWHM = {"ztf": (2.09, 0.09), "lsst": (4.4, 0.1)}
 STRETCH = 0.07
 EDGE, EDGE_BOGUS = 0.05, 0.12  # shares of cutouts that reach beyond the chip
 MASKED = 0.06  # share with a bright star cut out, far from the Milky Way; 0.26 more in its plane
@@ -54,7 +54,8 @@ def scene(rng: np.random.Generator, site: Observatory, kind: str, things: Things
     x, y = (float(value) for value in rng.uniform(-0.5, 0.5, 2))
     east, north = (float(value) for value in rng.normal(0, STRETCH, 2).clip(-0.35, 0.35))
     return Scene(
-        size, tuple(sources), artefact, min(trail, 2.0 * size), float(rng.uniform(0, np.pi)), x, y, width * float(np.exp(rng.normal(0, spread))),
+        size, tuple(sources), artefact, min(trail, 2.0 * size), float(rng.uniform(0, np.pi)), x, y, not ztf,
+        width * float(np.exp(rng.normal(0, spread))),
         (east, north), _blank(rng, size, latitude, EDGE_BOGUS if kind == "bogus" else EDGE) if ztf else (),
     )  # fmt: skip
 

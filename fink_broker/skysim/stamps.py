@@ -8,7 +8,7 @@ import numpy as np
 
 from fink_broker.skysim.blemishes import ON_STARS, blemish
 from fink_broker.skysim.observatory import Observatory, nanojansky
-from fink_broker.skysim.profiles import galaxy, grid, moffat, moffat_many, psf, resampled, window
+from fink_broker.skysim.profiles import INDEX, galaxy, grid, index_lsst, moffat, moffat_many, psf, resampled, window
 from fink_broker.testing.stamps import Image, fits
 
 SIZE_ZTF = 63  # [pixels]
@@ -47,6 +47,7 @@ class Scene:
     trail_angle: float = 0.0
     x: float = 0.0  # of the thing from the middle of the image [pixels]
     y: float = 0.0
+    steep: bool = False  # stars have LSST's profiles
     template_fwhm: float = 0.0  # [pixels]; 0: as the exposure's
     stretch: tuple[float, float] = (0.0, 0.0)  # elongation of the PSF, along the axes and between them
     blank: tuple[tuple[int, int, int, int], ...] = ()  # first and last row, first and last column without data
@@ -62,6 +63,11 @@ def _steady(scene: Scene, band: int, fwhm: float) -> Image:
     return found
 
 
+def _index(scene: Scene, fwhm: float) -> float:
+    """Of the Moffat profile of a star."""
+    return index_lsst(fwhm) if scene.steep else INDEX
+
+
 def _drawn(scene: Scene, fwhm: float) -> Image:
     half = scene.size / 2
     small = [one for one in scene.sources if one.flux < FAINT and one.radius < SMALL and abs(one.x) < half and abs(one.y) < half]
@@ -74,7 +80,7 @@ def _drawn(scene: Scene, fwhm: float) -> Image:
         if one.radius <= 0:
             reach = int(fwhm * (4 if one.flux < 10 * FAINT else 10)) + 2  # faint stars have no wings to be seen
             rows, columns = window(axis, y, reach), window(axis, x, reach)
-            image[rows, columns] += moffat(axis[columns] - x, axis[rows] - y, fwhm, scene.stretch, one.flux)
+            image[rows, columns] += moffat(axis[columns] - x, axis[rows] - y, fwhm, scene.stretch, one.flux, _index(scene, fwhm))
             if one.flux > SPIKED:
                 row = round(y + (scene.size - 1) / 2)
                 if 0 < row < scene.size - 1:
@@ -84,7 +90,7 @@ def _drawn(scene: Scene, fwhm: float) -> Image:
             reach = int(max(one.radius / 1.68 * 7 + 2 * fwhm, fwhm * (4 if one.flux < 10 * FAINT else 10))) + 2
             rows, columns = window(axis, y, reach), window(axis, x, reach)
             shape = np.array([one.flux, one.radius, one.flatness, one.angle], np.float32)
-            image[rows, columns] += galaxy(axis[None, columns] - np.float32(x), axis[rows, None] - np.float32(y), fwhm, *shape)
+            image[rows, columns] += galaxy(axis[None, columns] - np.float32(x), axis[rows, None] - np.float32(y), fwhm, *shape, index=_index(scene, fwhm))
     return image
 
 
@@ -98,10 +104,10 @@ def _many(scene: Scene, some: list[Source], fwhm: float) -> Image:
     u, v = (axis - (x - column)[:, None])[:, None, :], (axis - (y - row)[:, None])[:, :, None]
     star = radius <= 0
     drawn = np.empty((len(some), len(axis), len(axis)), np.float32)
-    drawn[star] = moffat_many(u[star], v[star], fwhm, scene.stretch) * flux[star, None, None]
+    drawn[star] = moffat_many(u[star], v[star], fwhm, scene.stretch, index=_index(scene, fwhm)) * flux[star, None, None]
     if not star.all():
         rest = ~star
-        drawn[rest] = galaxy(u[rest], v[rest], fwhm, *(one[rest, None, None] for one in (flux, radius, flatness, angle)))
+        drawn[rest] = galaxy(u[rest], v[rest], fwhm, *(one[rest, None, None] for one in (flux, radius, flatness, angle)), index=_index(scene, fwhm))
     image = np.zeros((scene.size + 2 * reach + 2, scene.size + 2 * reach + 2), np.float32)  # with a margin, so that none is cut
     for part, r, c in zip(drawn, (row + 1).tolist(), (column + 1).tolist(), strict=True):
         image[r : r + len(axis), c : c + len(axis)] += part
@@ -115,7 +121,7 @@ def _change(scene: Scene, flux: float, fwhm: float, rng: np.random.Generator) ->
         steps = int(np.ceil(scene.trail_pixels)) * 2 + 1
         along = np.linspace(-0.5, 0.5, steps) * scene.trail_pixels
         cos, sin = np.cos(scene.trail_angle), np.sin(scene.trail_angle)
-        parts = [psf(size, fwhm, scene.x + a * cos, scene.y + a * sin, scene.stretch) for a in along]
+        parts = [psf(size, fwhm, scene.x + a * cos, scene.y + a * sin, scene.stretch, _index(scene, fwhm)) for a in along]
         drawn: Image = np.stack(parts).sum(axis=0) * np.float32(flux / steps)
         return drawn
     if scene.artefact in ON_STARS:
@@ -123,7 +129,7 @@ def _change(scene: Scene, flux: float, fwhm: float, rng: np.random.Generator) ->
     if scene.artefact:
         return blemish(scene.artefact, size, flux, fwhm, scene.x, scene.y, scene.trail_angle, rng)
     x, y = rng.normal(0, 0.1, 2)
-    return psf(size, fwhm, scene.x + x, scene.y + y, scene.stretch) * np.float32(flux)
+    return psf(size, fwhm, scene.x + x, scene.y + y, scene.stretch, _index(scene, fwhm)) * np.float32(flux)
 
 
 def _left(steady: Image, noise: Image, rng: np.random.Generator) -> Image:
@@ -155,7 +161,7 @@ def stamps(
     change = _change(scene, flux, fwhm, rng)
     unit = float(nanojansky(ZERO_POINT_ZTF)) if ztf else 1.0  # [nJy] of one unit of the image
     effective = 2.27 * fwhm * max(usual, 1.2)  # pixels that share the noise of a point source; the depth knows of usual seeing only
-    dark = float(nanojansky(depth)) / 5 / unit / np.sqrt(effective) / (2.45 if ztf else 1.25)
+    dark = float(nanojansky(depth)) / 5 / unit / np.sqrt(effective) / (2.45 if ztf else 1.0)
     per_unit = 1 / GAIN_ZTF if ztf else float(nanojansky(site.zero_electrons[band]))
     sky = dark**2 * GAIN_ZTF * float(rng.uniform(0.35, 0.9)) if ztf else 0.0
     clear = np.float32(rng.uniform(0.02, 0.3) if scene.artefact == "faded" else 1.0)
@@ -189,7 +195,8 @@ def stamps(
     for first, last, begin, end in scene.blank:
         for image in images:
             image[first:last, begin:end] = np.nan
-    return images, [variance, template_variance, variance + template_variance], None if ztf else psf(PSF_LSST, fwhm)  # ZTF sends none
+    point = None if ztf else psf(PSF_LSST, fwhm, index=_index(scene, fwhm))  # ZTF sends none
+    return images, [variance, template_variance, variance + template_variance], point
 
 
 def as_fits(images: list[Image], variances: list[Image], point: Image | None) -> tuple[bytes, bytes, bytes]:

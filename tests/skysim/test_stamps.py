@@ -5,7 +5,7 @@ import pytest
 
 from fink_broker.skysim.blemishes import ANYWHERE, ON_STARS, blemish
 from fink_broker.skysim.observatory import LSST, ZTF
-from fink_broker.skysim.profiles import galaxy, grid, psf, resampled
+from fink_broker.skysim.profiles import galaxy, grid, index_lsst, psf, resampled
 from fink_broker.skysim.stamps import Scene, Source, stamps
 
 STAR = Source(0.0, 0.0, 3e6)
@@ -118,3 +118,15 @@ def test_shares_of_artefacts_are_whole() -> None:
 def test_behind_clouds_the_star_is_faint_and_the_template_is_not() -> None:
     science, template, _ = seen(Scene(63, (STAR,), artefact="faded"), 2e4)
     assert middle(science, 8).sum() - 289 * np.median(science) < 0.5 * (middle(template, 8).sum() - 289 * np.median(template))
+
+
+def test_stars_of_lsst_fall_off_as_in_real_templates_and_faster_where_they_are_wide() -> None:
+    def at(fwhm: float, distance: int) -> float:
+        image = psf(201, fwhm, index=index_lsst(fwhm))
+        assert image.sum() == pytest.approx(1, rel=0.01)
+        return float(image[100, 100 + distance] / image[100, 100])
+
+    # medians of 41 templates, and of point-spread functions on March 6, 2026
+    assert at(4.4, 8) == pytest.approx(0.0122, rel=0.2)
+    assert at(5.9, 10) == pytest.approx(0.0068, rel=0.3)
+    assert at(7.3, 10) < 0.5 * psf(201, 7.3)[100, 110] / psf(201, 7.3)[100, 100]
