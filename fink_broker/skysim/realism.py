@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from fink_broker import sky
+from fink_broker.errors import ConfigError
 from fink_broker.replay import Reader, dig
 from fink_broker.settings import data_folder
 from fink_broker.skysim.alerts import Campaign
@@ -208,8 +209,11 @@ def main() -> None:
     given = asked.parse_args()
     packets = list(real(given.paths, given.survey))
     true = pd.DataFrame(features(given.survey, packet) for packet in packets)
-    plan = visited(observatory(given.survey), packets, given.seed) if given.like else None
-    campaign = Campaign(given.survey, given.number, given.seed, mix=mix_of(given.mix), deep_share=given.deep, plan=plan)
+    try:
+        plan = visited(observatory(given.survey), packets, given.seed) if given.like else None
+        campaign = Campaign(given.survey, given.number, given.seed, mix=mix_of(given.mix), deep_share=given.deep, plan=plan)
+    except ConfigError as error:
+        asked.error(str(error))
     simulated = pd.DataFrame(features(given.survey, made.packet) for made in campaign.alerts())
     if given.cut:
         true, simulated = true.query(given.cut), simulated.query(given.cut)

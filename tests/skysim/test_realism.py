@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from fink_broker.skysim.alerts import Campaign
-from fink_broker.skysim.realism import compare, features, real, tell_apart
+from fink_broker.skysim.realism import compare, features, main, real, tell_apart
 
 
 def test_two_simulations_are_alike_and_another_kind_is_not() -> None:
@@ -37,3 +37,10 @@ def test_magnitudes_and_errors_are_as_in_a_real_night(shared: Path) -> None:
     simulated = pd.DataFrame(features("ztf", made.packet) for made in Campaign("ztf", 400, 1, models="built-in").alerts()).query("rb > 0.55")
     table = compare(simulated, true)["KS"]
     assert (table[["magpsf", "sigmapsf", "scorr", "g_minus_r", "fwhm", "chipsf", "distnr"]] < 0.25).all(), table
+
+
+def test_what_cannot_be_compared_is_told_in_one_line(shared: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr("sys.argv", ["realism", str(shared / "alerts/lsst/lsst_v9_0_lsstcam_20250906.tar.xz"), "--survey", "lsst", "--like"])
+    with pytest.raises(SystemExit):
+        main()
+    assert "error: none of 57 alerts has forced photometry (prvDiaForcedSources)" in capsys.readouterr().err.splitlines()[-1]
