@@ -90,6 +90,20 @@ def test_an_alert_is_the_same_alone_and_among_many() -> None:
         assert np.allclose(run(alerts[row])["real"], whole["real"][row], atol=1e-5)
 
 
+@pytest.mark.parametrize("zipped", [True, False])
+def test_cutouts_of_the_check_set_are_those_of_the_sky_but_for_a_part_of_the_noise(zipped: bool) -> None:
+    from science_modules.stamp_class import train
+
+    one = np.random.default_rng(3).normal(500, 10, (63, 63)).astype(np.float32)
+    one[30, 30], one[:2] = 1e5, np.nan
+    sent = packed(one, zipped)
+    found = train.lighter(sent)
+    assert np.allclose(stamps.image(found), one, atol=10 * train.ROUNDED / 2 * 1.05, equal_nan=True)
+    assert found[:2] == sent[:2]
+    assert len(gzip.compress(found)) < 0.5 * len(gzip.compress(sent))
+    assert train.lighter(b"no image") == b"no image"
+
+
 def test_the_graph_is_what_was_trained() -> None:
     pytest.importorskip("jax")
     pytest.importorskip("onnx")
