@@ -28,3 +28,14 @@ def test_a_batch_has_as_many_tasks_as_there_are_cores(monkeypatch: pytest.Monkey
 def test_what_keeps_alerts_from_coming_twice_cannot_be_set() -> None:
     made = session.conf(load(options={"spark": {"conf": {"spark.speculation": "true", "spark.task.maxFailures": "4", "spark.executor.memory": "1g"}}}), "x")
     assert (made["spark.speculation"], made["spark.task.maxFailures"], made["spark.executor.memory"]) == ("false", "1", "1g")
+
+
+def test_one_machine_has_a_file_system_that_starts_no_processes_and_a_cluster_its_own() -> None:
+    made = {master: session.conf(load(options={"spark": {"master": master}}), "x", ["/j/a.jar", "/j/b.jar"]) for master in ("local[4]", "yarn")}
+    files = {master: one["spark.hadoop.fs.file.impl"].rsplit(".", 1)[1] for master, one in made.items()}
+    assert files == {"local[4]": "NakedLocalFileSystem", "yarn": "RawLocalFileSystem"}
+    assert made["local[4]"]["spark.driver.extraClassPath"] == "/j/a.jar:/j/b.jar"
+    assert made["yarn"]["spark.jars"] == "/j/a.jar,/j/b.jar"
+    assert "spark.sql.streaming.checkpointFileManagerClass" not in made["yarn"]
+    submitted = session.conf(load(), "x")  # brings no jars of the broker
+    assert submitted["spark.hadoop.fs.file.impl"] == made["yarn"]["spark.hadoop.fs.file.impl"]

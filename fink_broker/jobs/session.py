@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from fink_broker.log import Logger
@@ -48,6 +48,7 @@ DEFAULTS = {
     "spark.sql.parquet.enableNestedColumnVectorizedReader": "false",  # it fails on structs whose fields a file lacks
     "spark.sql.maxConcurrentOutputFileWriters": "16",  # else all rows are sorted by night before they are written
     "spark.hadoop.fs.file.impl": "org.apache.hadoop.fs.RawLocalFileSystem",  # no .crc file beside each file of the lake
+    "spark.hadoop.mapreduce.fileoutputcommitter.marksuccessfuljobs": "false",
     "spark.serializer": "org.apache.spark.serializer.KryoSerializer",
     # A query that starts again leaves its consumers behind, each with megabytes fetched: kept for five minutes, many starts may fill the memory.
     "spark.kafka.consumer.cache.timeout": "30s",
@@ -58,10 +59,15 @@ DEFAULTS = {
     "spark.ui.showConsoleProgress": "false",
     "spark.driver.maxResultSize": "1g",
 }
+# On one machine: Hadoop's own would start a chmod for each file and folder that it makes, and a readlink for each that it asks about. See DECISIONS 53.
+HERE = {
+    "spark.hadoop.fs.file.impl": "com.globalmentor.apache.hadoop.fs.NakedLocalFileSystem",
+    "spark.sql.streaming.checkpointFileManagerClass": "org.apache.spark.sql.execution.streaming.checkpointing.FileSystemBasedCheckpointFileManager",
+}
 
 
-def conf(settings: Settings, name: str) -> dict[str, str]:
-    """Spark's settings for a job, as spark-submit would take them."""
+def conf(settings: Settings, name: str, jars: Sequence[str] = ()) -> dict[str, str]:
+    """Spark's settings for a job, as spark-submit would take them; with the broker's jars where it does not bring them."""
     quiet = data_folder("conf") / "log4j2.properties"
     java = f"{JAVA} {QUICK if settings.spark.quick_start else LASTING}"
     made = {
@@ -78,6 +84,10 @@ def conf(settings: Settings, name: str) -> dict[str, str]:
         made["spark.default.parallelism"] = str(tasks)  # of one batch
         made["spark.local.dir"] = str(settings.home / "spark")
         made["spark.sql.warehouse.dir"] = str(settings.home / "spark" / "warehouse")
+    if jars:
+        made["spark.jars"] = ",".join(jars)
+    if jars and settings.spark.master.startswith("local"):
+        made |= {**HERE, "spark.driver.extraClassPath": os.pathsep.join(jars)}  # from the start: Spark asks its file system about the jars
     return {**made, **settings.spark.conf, **FIXED}
 
 
@@ -90,14 +100,17 @@ def session(settings: Settings, name: str) -> SparkSession:
 
     submitted = "PYSPARK_GATEWAY_PORT" in os.environ
     builder = SparkSession.builder
-    for key, value in conf(settings, name).items():
-        if not (submitted and key in ("spark.master", "spark.driver.memory", "spark.driver.extraJavaOptions", "spark.app.name")):
-            builder = builder.config(key, value)
-    if not submitted and SparkSession.getActiveSession() is None:
+    made = conf(settings, name)
+    if submitted:
+        for key in ("spark.master", "spark.driver.memory", "spark.driver.extraJavaOptions", "spark.app.name"):
+            made.pop(key, None)
+    elif SparkSession.getActiveSession() is None:
         from fink_broker.services.jars import ensure, java
 
         java()
-        builder = builder.config("spark.jars", ",".join(str(jar) for jar in sorted(ensure("spark").glob("*.jar"))))
+        made = conf(settings, name, sorted(str(jar) for jar in ensure("spark").glob("*.jar")))
+    for key, value in made.items():
+        builder = builder.config(key, value)
     spark = builder.getOrCreate()
     spark.sparkContext.setLogLevel("ERROR")
     return spark
