@@ -54,7 +54,7 @@ class Bench:
     cpu_ms_per_alert: dict[str, float] = field(default_factory=dict)  # by process
     memory_mb: dict[str, float] = field(default_factory=dict)  # most, by process
     bytes_per_alert: dict[str, float] = field(default_factory=dict)  # lake tables, HBase, Kafka
-    packet_bytes: float = 0.0
+    packet_bytes: int = 0  # on average
     published: int = 0
     filters: int = 0
     history: int = 0
@@ -236,13 +236,15 @@ def measure(run: Run, alerts: int, rate: float | None = None, history: int = 0) 
     found = Bench(run.survey, alerts, rate=rate, filters=run.number, history=history, machine=machine())
     before = _sizes(home)
     started = time.time()
+    sizes: list[int] = []
     with Watch(home) as watch:
-        run.send(packets, rate)
+        run.send(_weighed(packets, sizes), rate)
         ended = run.wait()
     found.seconds = round(ended - started, 2)
     found.alerts_per_s = round(alerts / (ended - started), 1)
     delays = list(run.delays(started))
     found.published = len(delays)
+    found.packet_bytes = round(statistics.fmean(sizes))
     found.delay_s = percentiles(delays)
     entries = run.entries(started)
     for job in JOB.works:
@@ -258,6 +260,13 @@ def measure(run: Run, alerts: int, rate: float | None = None, history: int = 0) 
     found.bytes_per_alert = {name: round((size - before.get(name, 0)) / alerts) for name, size in _sizes(home).items()}
     found.machine["load_after"] = machine()["load"]
     return found
+
+
+def _weighed(packets: Iterable[Packet], into: list[int]) -> Iterator[Packet]:
+    """The same packets; their sizes [bytes] are noted while they pass."""
+    for packet in packets:
+        into.append(len(packet.value))
+        yield packet
 
 
 def _sizes(home: Path) -> dict[str, int]:
