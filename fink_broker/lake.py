@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fink_broker.errors import StoreError
-from fink_broker.frame import layout
+from fink_broker.frame import java_class, layout
 from fink_broker.log import Logger
 
 if TYPE_CHECKING:
@@ -81,34 +81,34 @@ class Lake:
 
     def _copy_columns(self, spark: SparkSession, file: Path, target: Path, columns: frozenset[str]) -> None:
         """A Parquet file's row groups with only these columns of its top; Spark takes their types from the file's own schema."""
-        jvm: Any = spark._jvm
-        parquet, path = jvm.org.apache.parquet.hadoop, jvm.org.apache.hadoop.fs.Path
+        parquet, path = "org.apache.parquet.hadoop", java_class(spark, "org.apache.hadoop.fs.Path")
         conf = spark._jsc.hadoopConfiguration()
-        source = parquet.util.HadoopInputFile.fromPath(path(str(file)), conf)
-        reader = parquet.ParquetFileReader.open(source)
+        source = java_class(spark, f"{parquet}.util.HadoopInputFile").fromPath(path(str(file)), conf)
+        reader = java_class(spark, f"{parquet}.ParquetFileReader").open(source)
         try:
             footer = reader.getFooter()
-            schema = self._with_columns(jvm, footer.getFileMetaData().getSchema(), columns)
-            sink = parquet.util.HadoopOutputFile.fromPath(path(str(target)), conf)
-            made = parquet.ParquetFileWriter(sink, schema, parquet.ParquetFileWriter.Mode.CREATE, ROW_GROUP, 0)
+            schema = self._with_columns(spark, footer.getFileMetaData().getSchema(), columns)
+            sink = java_class(spark, f"{parquet}.util.HadoopOutputFile").fromPath(path(str(target)), conf)
+            create = java_class(spark, f"{parquet}.ParquetFileWriter$Mode").CREATE
+            made = java_class(spark, f"{parquet}.ParquetFileWriter")(sink, schema, create, ROW_GROUP, 0)
             made.start()
             stream = source.newStream()
             made.appendRowGroups(stream, footer.getBlocks(), True)
             stream.close()
-            about = jvm.java.util.HashMap()
+            about = java_class(spark, "java.util.HashMap")()
             about.put("org.apache.spark.version", spark.version)
             made.end(about)
         finally:
             reader.close()
 
-    def _with_columns(self, jvm: Any, schema: Any, columns: frozenset[str]) -> Any:
+    def _with_columns(self, spark: SparkSession, schema: Any, columns: frozenset[str]) -> Any:
         """A Parquet schema with only these columns of its top; kept, since a hundred calls of Java are 50 ms for each file."""
         if self._fewer is None or self._fewer[1] != columns or not self._fewer[0].equals(schema):
-            kept = jvm.java.util.ArrayList()
+            kept = java_class(spark, "java.util.ArrayList")()
             for field in schema.getFields():
                 if field.getName() in columns:
                     kept.add(field)
-            self._fewer = schema, columns, jvm.org.apache.parquet.schema.MessageType(schema.getName(), kept)
+            self._fewer = schema, columns, java_class(spark, "org.apache.parquet.schema.MessageType")(schema.getName(), kept)
         return self._fewer[2]
 
     def commit(self, staged: Path, name: str, label: str = "") -> list[Path]:

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from fink_broker.frame import java_class
+
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
@@ -33,7 +35,7 @@ class Template:
         for step in reversed(self._steps):
             source = step.withNewChildren(step.children().updated(0, source))
         session: Any = records.sparkSession
-        return Frame(session._jvm.org.apache.spark.sql.classic.Dataset.ofRows(session._jsparkSession, source), session)
+        return Frame(java_class(session, "org.apache.spark.sql.classic.Dataset").ofRows(session._jsparkSession, source), session)
 
 
 def _steps(frame: DataFrame, columns: str) -> list[Any]:
