@@ -1,4 +1,4 @@
-"""The columns of a Spark frame, and classes of Java, asked of the JVM as little as may be: a batch has half a second for all that it does."""
+"""The columns of a Spark frame, asked of the JVM as little as may be: a batch has half a second for all that it does."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from weakref import WeakKeyDictionary
 
 if TYPE_CHECKING:
     from pyspark import SparkContext
-    from pyspark.sql import DataFrame, SparkSession
+    from pyspark.sql import DataFrame
     from pyspark.sql.types import StructType
 
 KEPT = 16  # layouts of one Spark context: a few for each job
@@ -30,14 +30,6 @@ def layout(frame: DataFrame) -> StructType:
 def names(frame: DataFrame) -> list[str]:
     """Names of the columns."""
     return layout(frame).names
-
-
-def java_class(spark: SparkSession, name: str) -> Any:
-    """A class of the JVM by its whole name: for `jvm.org.apache…` it would look in all jars for each part of the name, each time."""
-    from py4j.java_gateway import JavaClass
-
-    gateway: Any = spark.sparkContext._gateway
-    return JavaClass(name, gateway._gateway_client)
 
 
 def at(places: Iterable[tuple[str, int, int]], of: str = "") -> str:

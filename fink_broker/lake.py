@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fink_broker.errors import StoreError
-from fink_broker.frame import java_class, layout
+from fink_broker.frame import layout
+from fink_broker.jvm import java_class
 from fink_broker.log import Logger
 
 if TYPE_CHECKING:

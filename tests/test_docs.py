@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text()
 # A file imports only what stands in its own layer or above.
 LAYERS = [
-    {"errors", "settings", "log", "retry", "frame"},
+    {"errors", "settings", "log", "retry", "frame", "jvm"},
     {"sky", "survey", "schema_registry", "schema", "framing", "lean", "alert"},
     {"past", "science_module", "science", "adapter", "catalog", "catalog_import", "curve", "isolation", "model", "sample", "filters", "filter_function"},
     {"lake", "kafka", "message", "hbase", "history", "earlier", "seen", "ledger", "retention", "merge", "checkpoint"},
@@ -43,7 +43,7 @@ LAYERS = [
     {"web", "demo", "bench"},
     {"cli"},
 ]
-SPARK = {"frame", "alert", "lake", "kafka", "message", "filters", "filter_function", "hbase", "jobs", "contract", "cli"}
+SPARK = {"frame", "jvm", "alert", "lake", "kafka", "message", "filters", "filter_function", "hbase", "jobs", "contract", "cli"}
 
 
 def test_every_command_is_in_the_readme() -> None:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
+from unittest.mock import Mock
+
 import pytest
 
 from fink_broker.jobs import session
@@ -28,6 +32,38 @@ def test_a_batch_has_as_many_tasks_as_there_are_cores(monkeypatch: pytest.Monkey
 def test_what_keeps_alerts_from_coming_twice_cannot_be_set() -> None:
     made = session.conf(load(options={"spark": {"conf": {"spark.speculation": "true", "spark.task.maxFailures": "4", "spark.executor.memory": "1g"}}}), "x")
     assert (made["spark.speculation"], made["spark.task.maxFailures"], made["spark.executor.memory"]) == ("false", "1", "1g")
+
+
+def test_more_jars_come_beside_the_brokers() -> None:
+    more = {"spark.jars": "/m/c.jar", "spark.driver.extraClassPath": "/m/c.jar"}
+    made = session.conf(load(options={"spark": {"master": "local[4]", "conf": more}}), "x", ["/j/a.jar"])
+    assert made["spark.jars"] == "/j/a.jar,/m/c.jar"
+    assert made["spark.driver.extraClassPath"] == "/j/a.jar:/m/c.jar"
+
+
+@pytest.mark.parametrize("linked", ["raw", "raw/survey=ztf", "raw/survey=ztf/night=20260101"])
+def test_a_lake_with_linked_folders_has_the_file_system_that_follows_them(tmp_path: Path, linked: str) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "lake/raw/survey=ztf/night=20260102").mkdir(parents=True)
+    settings = load(options={"broker": {"home": str(tmp_path)}})
+    assert "Naked" in session.conf(settings, "x", ["/j/a.jar"])["spark.hadoop.fs.file.impl"]
+    if (folder := tmp_path / "lake" / linked).is_dir():
+        shutil.rmtree(folder)
+    folder.symlink_to(tmp_path / "elsewhere")
+    assert "RawLocal" in session.conf(settings, "x", ["/j/a.jar"])["spark.hadoop.fs.file.impl"]
+
+
+def test_under_spark_submit_nothing_is_added_to_its_jars(monkeypatch: pytest.MonkeyPatch) -> None:
+    from pyspark.sql import SparkSession
+
+    asked: dict[str, str] = {}
+    builder = Mock()
+    builder.config.side_effect = lambda key, value: asked.update({key: value}) or builder
+    monkeypatch.setattr(SparkSession, "builder", builder)
+    monkeypatch.setenv("PYSPARK_GATEWAY_PORT", "1")
+    session.session(load(options={"spark": {"master": "local[4]"}}), "x")
+    assert not {"spark.jars", "spark.driver.extraClassPath", "spark.sql.streaming.checkpointFileManagerClass", "spark.master"} & set(asked)
+    assert "RawLocal" in asked["spark.hadoop.fs.file.impl"]
 
 
 def test_one_machine_has_a_file_system_that_starts_no_processes_and_a_cluster_its_own() -> None:

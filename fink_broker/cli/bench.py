@@ -55,8 +55,8 @@ def bench(
 
 
 def _table(title: str, found: dict[str, Any], stages: bool) -> str:
-    size = f"{found['published']} messages; packets of {found['packet_bytes'] / 1000:.0f} kB"
-    lines = [f"{title}: {found['alerts']} alerts in {found['seconds']:.1f} s, {found['alerts_per_s']:.0f}/s, {size}"]
+    sent = f"{found['published']} messages; packets of {found['packet_bytes'] / 1000:.0f} kB"
+    lines = [f"{title}: {found['alerts']} alerts in {found['seconds']:.1f} s, {found['alerts_per_s']:.0f}/s, {sent}"]
     lines.append(f"  delay [s]          {found['delay_s']}")
     for name in ("cpu_ms_per_alert", "memory_mb", "bytes_per_alert", "machine"):
         lines.append(f"  {name:<18} {json.dumps(found[name])}")

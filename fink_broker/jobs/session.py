@@ -6,6 +6,7 @@ import os
 import re
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fink_broker.log import Logger
@@ -60,7 +61,7 @@ DEFAULTS = {
     "spark.driver.maxResultSize": "1g",
 }
 # On one machine: Hadoop's own would start a chmod for each file and folder that it makes, and a readlink for each that it asks about. See DECISIONS 53.
-HERE = {
+LOCAL = {
     "spark.hadoop.fs.file.impl": "com.globalmentor.apache.hadoop.fs.NakedLocalFileSystem",
     "spark.sql.streaming.checkpointFileManagerClass": "org.apache.spark.sql.execution.streaming.checkpointing.FileSystemBasedCheckpointFileManager",
 }
@@ -84,11 +85,20 @@ def conf(settings: Settings, name: str, jars: Sequence[str] = ()) -> dict[str, s
         made["spark.default.parallelism"] = str(tasks)  # of one batch
         made["spark.local.dir"] = str(settings.home / "spark")
         made["spark.sql.warehouse.dir"] = str(settings.home / "spark" / "warehouse")
+    chosen = dict(settings.spark.conf)
     if jars:
         made["spark.jars"] = ",".join(jars)
-    if jars and settings.spark.master.startswith("local"):
-        made |= {**HERE, "spark.driver.extraClassPath": os.pathsep.join(jars)}  # from the start: Spark asks its file system about the jars
-    return {**made, **settings.spark.conf, **FIXED}
+        if settings.spark.master.startswith("local") and not _linked(Path(settings.lake_path.removeprefix("file://"))):
+            made |= {**LOCAL, "spark.driver.extraClassPath": os.pathsep.join(jars)}  # from the start: Spark asks its file system about the jars
+        for key, between in (("spark.jars", ","), ("spark.driver.extraClassPath", os.pathsep)):
+            if key in made and key in chosen:  # more than the broker's, not others in their place
+                chosen[key] = f"{made[key]}{between}{chosen[key]}"
+    return {**made, **chosen, **FIXED}
+
+
+def _linked(lake: Path) -> bool:
+    """Whether a folder of the lake is a link, such as of an old night on another disk: the file system of `LOCAL` does not look into those."""
+    return any(folder.is_symlink() for level in ("*", "*/*", "*/*/*") for folder in lake.glob(level))
 
 
 def session(settings: Settings, name: str) -> SparkSession:

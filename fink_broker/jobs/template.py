@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from fink_broker.frame import java_class
+from fink_broker.jvm import java_class
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame

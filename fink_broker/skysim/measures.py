@@ -44,7 +44,7 @@ def measures(thing: SkyThing, epoch: int) -> dict[str, Any]:
         found |= {
             "ixx": width * 0.95 * (1 + one) * float(np.exp(spread * normal[7])), "iyy": width * 0.95 * (1 - one) * float(np.exp(spread * normal[8])),
             "ixy": width * (other + 0.5 * spread * normal[9]), "trailLength": max(trail, usual),
-            "extendedness": _extendedness(snr * (1 if under > abs(flux) / 2 else 4), normal[9], good, dice[8]),
+            "extendedness": _extendedness(snr, under > abs(flux) / 2, normal[9], good, dice[8]),
         }  # fmt: skip
     else:
         missing = ("ixx", "iyy", "ixy", "extendedness", "trailFlux", "trailFluxErr", "trailRa", "trailDec", "trailLength", "trailAngle")
@@ -72,6 +72,6 @@ def _bell(one: float, other: float) -> float:
     return float(np.sqrt(-2 * np.log(max(one, 1e-12))) * np.cos(2 * np.pi * other))
 
 
-def _extendedness(snr: float, bell: float, good: bool, dice: float) -> float:
+def _extendedness(snr: float, on_source: bool, bell: float, good: bool, dice: float) -> float:
     """Near 0 for a star, unsure where it is faint or something lies under it; near 1 for most artefacts."""
-    return min(1.5 / snr * float(np.exp(1.3 * bell)), 1 - 0.3 * dice) if good else 1 - dice**1.3
+    return min((1.5 if on_source else 0.375) / snr * float(np.exp(1.3 * bell)), 1 - 0.3 * dice) if good else 1 - dice**1.3

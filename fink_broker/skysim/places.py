@@ -16,7 +16,7 @@ def anywhere(rng: np.random.Generator, number: int, site: Observatory) -> tuple[
     """Isotropic places [deg] inside a survey's footprint."""
     low, high = np.sin(np.radians(site.dec_range))
     ra, dec = rng.uniform(0, 360, number), np.degrees(np.arcsin(rng.uniform(low, high, number)))
-    return _some_deep(rng, ra, dec, site, 0.0)
+    return _moved(rng, ra, dec, site, 0.0)
 
 
 def _until(rng: np.random.Generator, number: int, site: Observatory, propose: object, far_from_plane: float = 0.0) -> tuple[Floats, Floats]:
@@ -34,8 +34,10 @@ def _until(rng: np.random.Generator, number: int, site: Observatory, propose: ob
 
 def extragalactic(rng: np.random.Generator, number: int, site: Observatory, deep_share: float = 0.0) -> tuple[Floats, Floats]:
     """Isotropic, not behind the Milky Way; a share of them in the deep fields of a survey that has some."""
+    if site.around:  # wherever that is, be it behind the Milky Way
+        return anywhere(rng, number, site)
     ra, dec = _until(rng, number, site, lambda dice, count: anywhere(dice, count, site), 8.0)
-    return _some_deep(rng, ra, dec, site, deep_share)
+    return _moved(rng, ra, dec, site, deep_share)
 
 
 def galactic(rng: np.random.Generator, number: int, site: Observatory, scale_height_deg: float, deep_share: float = 0.0) -> tuple[Floats, Floats]:
@@ -47,10 +49,10 @@ def galactic(rng: np.random.Generator, number: int, site: Observatory, scale_hei
         return from_galactic(lon, b)
 
     ra, dec = _until(rng, number, site, propose)
-    return _some_deep(rng, ra, dec, site, deep_share)
+    return _moved(rng, ra, dec, site, deep_share)
 
 
-def _some_deep(rng: np.random.Generator, ra: Floats, dec: Floats, site: Observatory, share: float) -> tuple[Floats, Floats]:
+def _moved(rng: np.random.Generator, ra: Floats, dec: Floats, site: Observatory, share: float) -> tuple[Floats, Floats]:
     """That share of places, or all where a survey's things are put near certain ones, moved into the fields there."""
     share, fields = (1.0, np.array(site.around)) if site.around else (share, np.array(DEEP))
     if not share or site.name == "ztf":

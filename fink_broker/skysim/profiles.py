@@ -39,8 +39,13 @@ def moffat_many(x: Image, y: Image, fwhm: float, stretch: tuple[float, float] = 
     if stretch[1]:
         inner += (x * (2 * stretch[1] / alpha2)) * y
     height = np.float32(flux * (index - 1) / (math.pi * alpha2))
-    found: Image = height / (inner * inner * np.sqrt(inner) if index == INDEX else inner**index)
+    found: Image = height / _power(inner, index)
     return found
+
+
+def _power(inner: Image, index: float) -> Image:
+    """`inner**index`, for the usual index by a root."""
+    return inner * inner * np.sqrt(inner) if index == INDEX else inner**index
 
 
 def galaxy(u: Image, v: Image, fwhm: float, flux: Any, radius: Any, flatness: Any, angle: Any, *, index: float = INDEX) -> Image:
@@ -70,7 +75,7 @@ def _round(r2: Image, fwhm2: Any, flux: Any, index: float) -> Image:
     """A Moffat profile at squared distances."""
     alpha2 = fwhm2 / np.float32(4 * (2 ** (1 / index) - 1))
     inner = 1 + r2 / alpha2
-    found: Image = flux * np.float32((index - 1) / math.pi) / alpha2 / (inner * inner * np.sqrt(inner) if index == INDEX else inner**index)
+    found: Image = flux * np.float32((index - 1) / math.pi) / alpha2 / _power(inner, index)
     return found
 
 

@@ -8,7 +8,7 @@ from fink_broker import sky
 from fink_broker.skysim.blemishes import ANYWHERE, ON_STARS
 from fink_broker.skysim.kind import FIELD_DENSITY, Things
 from fink_broker.skysim.observatory import Observatory, nanojansky
-from fink_broker.skysim.stamps import SIZE_ZTF, SIZES_LSST, Scene, Source, neighbours
+from fink_broker.skysim.stamps import AROUND_LSST, SIZE_ZTF, Scene, Source, neighbours
 
 # Of real ZTF templates: width of stars 2.09 pixels, by a tenth more or less; elongation of a tenth. LSST's have 4.4 pixels in March, 4.0 in January 2026.
 TEMPLATE_FWHM = {"ztf": (2.09, 0.09), "lsst": (4.4, 0.1)}
@@ -20,7 +20,7 @@ MASKED = 0.06  # share with a bright star cut out, far from the Milky Way; 0.26 
 def scene(rng: np.random.Generator, site: Observatory, kind: str, things: Things, thing: int) -> Scene:
     """Host galaxy or star under the thing, the catalogued neighbour, unrelated sources; artefacts, trails and what has no data."""
     ztf = site.name == "ztf"
-    size = SIZE_ZTF if ztf else int(rng.choice(SIZES_LSST))
+    size = SIZE_ZTF if ztf else int(rng.choice(AROUND_LSST))
     pixel = site.pixel_arcsec
     latitude = abs(float(sky.galactic_latitude(things.ra[thing], things.dec[thing])))
     density = FIELD_DENSITY * (1 + 12 * float(np.exp(-latitude / 9)))

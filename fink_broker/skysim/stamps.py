@@ -12,7 +12,7 @@ from fink_broker.skysim.profiles import INDEX, galaxy, grid, index_lsst, moffat,
 from fink_broker.testing.stamps import Image, fits
 
 SIZE_ZTF = 63  # [pixels]
-SIZES_LSST = (31, 31, 33, 35, 35, 37, 41, 51)
+AROUND_LSST = (31, 31, 33, 35, 35, 37, 41, 51)  # [pixels] within which there are unrelated sources; a cutout may be larger
 ZERO_POINT_ZTF = 26.2  # [mag] of one count
 GAIN_ZTF = 6.2  # [electrons a count]
 PSF_LSST = 41

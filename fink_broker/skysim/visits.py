@@ -19,7 +19,6 @@ CELL_DEG = 1.0
 BANDS = {1: "g", 2: "r", 3: "i"}  # by ZTF's number
 MOST_NIGHTS = 10  # what is known of a place are the days before its own alert
 SPIKE, ENOUGH = 1.7, 5  # [pixels] of no star; detections that tell the seeing of a night
-SHARP = 4 / 3  # a fit of a Gaussian weighs the noise of the source's own light more than that of the sky; 26,000 real detections have 1.2 to 1.3
 YOUNG = 0.5  # an object of LSST that tells less than this share of the visits that another near it tells is younger than the survey there
 
 
@@ -124,14 +123,26 @@ def _told_by_lsst(packets: list[Mapping[str, Any]], site: Observatory) -> list[T
             continue
         told = {one["visit"]: one for one in (*forced, *_sources(packet)) if one["midpointMjdTai"] <= own["midpointMjdTai"] and one["band"] in site.bands}
         points = sorted((one for one in told.values() if (one["psfFluxErr"] or -1) > 0), key=lambda one: one["midpointMjdTai"])
+        if not points:
+            continue
         band = site.index([one["band"] for one in points])
         err, light = (np.array([one.get(name) for one in points], float) for name in ("psfFluxErr", "scienceFlux"))
-        photons = SHARP * np.nan_to_num(np.maximum(light, 0)) * nanojansky(np.array(site.zero_electrons))[band]
+        photons = (1 + site.template_light) * np.nan_to_num(np.maximum(light, 0)) * nanojansky(np.array(site.zero_electrons))[band]
         dark = np.sqrt(np.maximum(err**2 - photons, (err / 3) ** 2))
         mjd, sharp = np.array([one["midpointMjdTai"] for one in points]), np.array([_width(one) or seeing.get(one["visit"], np.nan) for one in points])
         known.append(Told(own["ra"], own["dec"], mjd, band, magnitude(5 * dark), sharp))
-    ra, dec, count = (np.array([value(one) for one in known]) for value in (lambda one: one.ra, lambda one: one.dec, lambda one: len(one.mjd)))
-    beside = np.degrees(np.arccos(np.clip(_unit(ra, dec) @ _unit(ra, dec).T, -1, 1))) < 2 * CELL_DEG if known else np.zeros((0, 0), bool)
+    return _as_old_as_others(known)
+
+
+def _as_old_as_others(known: list[Told]) -> list[Told]:
+    """Those that do not tell much less than one near them."""
+    from scipy.spatial import cKDTree
+
+    if not known:
+        return []
+    count = np.array([len(one.mjd) for one in known])
+    tree = cKDTree(_unit(np.array([one.ra for one in known]), np.array([one.dec for one in known])))
+    beside = tree.query_ball_point(tree.data, 2 * np.sin(np.radians(CELL_DEG)))
     return [one for one, near in zip(known, beside, strict=True) if len(one.mjd) >= YOUNG * count[near].max()]
 
 

@@ -10,6 +10,7 @@ from fink_broker import sky
 from fink_broker.errors import ConfigError
 from fink_broker.skysim.alerts import Campaign
 from fink_broker.skysim.observatory import LSST, ZTF, magnitude, nanojansky
+from fink_broker.skysim.places import extragalactic
 from fink_broker.skysim.realism import compare, features, real
 from fink_broker.skysim.visits import visited
 
@@ -30,7 +31,7 @@ MJD = 61109.2  # March 10, 2026, in the night of Chile
 def source(days_before: float, band: str = "g", light: float = 0.0, psf: float | None = 0.36) -> dict[str, object]:
     """A measurement of LSST: of a detection with the width of its point-spread function [arcsec2], of forced photometry without."""
     dark = 400.0**2  # [nJy2]
-    err = float((dark + 4 / 3 * light * nanojansky(LSST.zero_electrons["ugrizy".index(band)])) ** 0.5)
+    err = float((dark + (1 + LSST.template_light) * light * nanojansky(LSST.zero_electrons["ugrizy".index(band)])) ** 0.5)
     widths = {} if psf is None else {"ixxPSF": psf, "iyyPSF": psf}
     return {"visit": round((MJD - days_before) * 1e5), "midpointMjdTai": MJD - days_before, "band": band, "psfFluxErr": err, "scienceFlux": light} | widths
 
@@ -54,6 +55,13 @@ def test_places_of_lsst_are_visited_as_forced_photometry_and_detections_tell() -
     assert np.allclose(plan.depth[visits], magnitude(np.full(5, 5 * 400.0)))  # the noise of the light is no lack of depth
     assert np.allclose(plan.seeing[visits][[0, 2, 4]], 2.355 * np.sqrt([0.25, 0.5, 0.36]))
     assert (plan.settled - plan.start)[field].tolist()[:4] == [3, 3, 3, 0]
+
+
+def test_places_in_the_milky_way_have_galaxies_too() -> None:
+    blind = deep(266.0, -28.0, [source(0.0, psf=None) | {"psfFluxErr": None}]) | {"diaSource": source(0.0) | {"ra": 266.0, "dec": -28.0, "psfFluxErr": None}}
+    plan = visited(LSST, [deep(266.4, -29.0, [source(1.0, psf=None), source(0.0, psf=None)]), blind])  # one tells no error, and so nothing
+    ra, dec = extragalactic(np.random.default_rng(1), 40, plan.site)
+    assert (np.hypot((ra - 266.4) * np.cos(np.radians(29)), dec + 29) < 1.7).all()
 
 
 def test_a_real_night_of_lsst_has_the_same_past(shared: Path) -> None:
