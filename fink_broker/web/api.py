@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import json
-import math
 import secrets
 from typing import Annotated, Any
 
@@ -269,20 +268,15 @@ def cutout(
     found = request.app.state.cutouts.of(request.app.state.surveys[row["survey"]], row["alert_id"], files)
     kept = {"Cache-Control": "private, max-age=86400"}
     if wanted == "all":
-        return JSONResponse({one: _numbers(fits) for one, fits in found.items()}, headers=kept)
+        return JSONResponse({one: cutouts.numbers(fits) for one, fits in found.items()}, headers=kept)
     if wanted not in found:
         raise NotFound(f"alert {row['alert_id']} has no {wanted} cutout; it has {', '.join(found) or 'none'}")
     if made == "fits":
         headers = {"Content-Disposition": f'attachment; filename="{row["alert_id"]}_{wanted}.fits"', **kept}
         return Response(found[wanted], media_type="application/fits", headers=headers)
     if made == "array":
-        return JSONResponse(_numbers(found[wanted]), headers=kept)
+        return JSONResponse(cutouts.numbers(found[wanted]), headers=kept)
     return Response(cutouts.png(cutouts.pixels(found[wanted]), stretched, low, high, size, colours), media_type="image/png", headers=kept)
-
-
-def _numbers(fits: bytes) -> list[list[float | None]]:
-    """Lines of pixels; what has no value is null."""
-    return [[value if math.isfinite(value) else None for value in line] for line in cutouts.pixels(fits).tolist()]
 
 
 @router.get("/statistics", summary="Counts of each survey and night")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import gzip
 import io
+import math
 import struct
 import threading
 import zlib
@@ -118,6 +119,11 @@ def pixels(fits: bytes) -> NDArray[np.float64]:
     except OSError as error:
         raise NotFound(f"the cutout is not readable as FITS: {error}; ask for format=FITS to get its bytes") from error
     raise NotFound("the cutout holds no image; ask for format=FITS to get its bytes")
+
+
+def numbers(fits: bytes) -> list[list[float | None]]:
+    """Lines of pixels; what has no value is null."""
+    return [[value if math.isfinite(value) else None for value in line] for line in pixels(fits).tolist()]
 
 
 def png(
