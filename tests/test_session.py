@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import TYPE_CHECKING
 from unittest.mock import Mock
 
 import pytest
 
 from fink_broker.jobs import session
+from fink_broker.jvm import java_class
 from fink_broker.settings import load
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
 
 
 def test_a_demonstration_compiles_for_minutes_and_a_night_for_hours() -> None:
@@ -75,3 +80,14 @@ def test_one_machine_has_a_file_system_that_starts_no_processes_and_a_cluster_it
     assert "spark.sql.streaming.checkpointFileManagerClass" not in made["yarn"]
     submitted = session.conf(load(), "x")  # brings no jars of the broker
     assert submitted["spark.hadoop.fs.file.impl"] == made["yarn"]["spark.hadoop.fs.file.impl"]
+
+
+def test_files_are_made_by_the_file_system_that_starts_no_processes(spark: SparkSession, tmp_path: Path) -> None:
+    where = java_class(spark, "org.apache.hadoop.fs.Path")(tmp_path.as_uri())
+    assert where.getFileSystem(spark._jsc.hadoopConfiguration()).getClass().getSimpleName() == "NakedLocalFileSystem"
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in/a.txt").write_text("one\n")
+    written = spark.readStream.text(str(tmp_path / "in")).writeStream.format("noop").option("checkpointLocation", str(tmp_path / "log"))
+    written.trigger(availableNow=True).start().awaitTermination(60)
+    assert (tmp_path / "log/commits/0").is_file()
+    assert not list((tmp_path / "log").rglob("*.crc"))  # which only Hadoop's own writes beside Spark's logs
