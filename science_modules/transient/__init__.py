@@ -26,7 +26,7 @@ class Transient(ScienceModule):
     """
 
     name = "transient"
-    version = "1.3"
+    version = "1.4"
     inputs = (*CURVE_INPUTS, *CONTEXT_INPUTS)
     outputs = {"class": "string", "probability": "double", "entropy": "double", **dict.fromkeys(CLASSES, "double")}
     model_files = ("model.onnx",)
