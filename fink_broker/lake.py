@@ -53,6 +53,11 @@ class Lake:
         self.codec = settings.lake.codec
         self._fewer: tuple[Any, frozenset[str], Any] | None = None  # a file's schema, columns, and the schema with those alone
 
+    @property
+    def linked(self) -> bool:
+        """Whether one of its folders is a link, such as of an old night on another disk."""
+        return any(folder.is_symlink() for level in ("*", "*/*", "*/*/*") for folder in self.path.glob(level))
+
     def table(self, name: str) -> Path:
         """Folder of a table."""
         return self.path / name

@@ -6,9 +6,9 @@ import os
 import re
 import sys
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fink_broker.lake import Lake
 from fink_broker.log import Logger
 from fink_broker.settings import Settings, data_folder
 
@@ -60,7 +60,8 @@ DEFAULTS = {
     "spark.ui.showConsoleProgress": "false",
     "spark.driver.maxResultSize": "1g",
 }
-# On one machine: Hadoop's own would start a chmod for each file and folder that it makes, and a readlink for each that it asks about. See DECISIONS 53.
+# On one machine: Hadoop's own would start a chmod for each file and folder that it makes, and a readlink for each that it asks about.
+# It does not look into folders that are links. See DECISIONS 53.
 LOCAL = {
     "spark.hadoop.fs.file.impl": "com.globalmentor.apache.hadoop.fs.NakedLocalFileSystem",
     "spark.sql.streaming.checkpointFileManagerClass": "org.apache.spark.sql.execution.streaming.checkpointing.FileSystemBasedCheckpointFileManager",
@@ -88,17 +89,12 @@ def conf(settings: Settings, name: str, jars: Sequence[str] = ()) -> dict[str, s
     chosen = dict(settings.spark.conf)
     if jars:
         made["spark.jars"] = ",".join(jars)
-        if settings.spark.master.startswith("local") and not _linked(Path(settings.lake_path.removeprefix("file://"))):
+        if settings.spark.master.startswith("local") and not Lake(settings).linked:
             made |= {**LOCAL, "spark.driver.extraClassPath": os.pathsep.join(jars)}  # from the start: Spark asks its file system about the jars
         for key, between in (("spark.jars", ","), ("spark.driver.extraClassPath", os.pathsep)):
             if key in made and key in chosen:  # more than the broker's, not others in their place
                 chosen[key] = f"{made[key]}{between}{chosen[key]}"
     return {**made, **chosen, **FIXED}
-
-
-def _linked(lake: Path) -> bool:
-    """Whether a folder of the lake is a link, such as of an old night on another disk: the file system of `LOCAL` does not look into those."""
-    return any(folder.is_symlink() for level in ("*", "*/*", "*/*/*") for folder in lake.glob(level))
 
 
 def session(settings: Settings, name: str) -> SparkSession:
@@ -110,17 +106,15 @@ def session(settings: Settings, name: str) -> SparkSession:
 
     submitted = "PYSPARK_GATEWAY_PORT" in os.environ
     builder = SparkSession.builder
-    made = conf(settings, name)
-    if submitted:
-        for key in ("spark.master", "spark.driver.memory", "spark.driver.extraJavaOptions", "spark.app.name"):
-            made.pop(key, None)
-    elif SparkSession.getActiveSession() is None:
+    jars: list[str] = []
+    if not submitted and SparkSession.getActiveSession() is None:
         from fink_broker.services.jars import ensure, java
 
         java()
-        made = conf(settings, name, sorted(str(jar) for jar in ensure("spark").glob("*.jar")))
-    for key, value in made.items():
-        builder = builder.config(key, value)
+        jars = sorted(str(jar) for jar in ensure("spark").glob("*.jar"))
+    for key, value in conf(settings, name, jars).items():
+        if not (submitted and key in ("spark.master", "spark.driver.memory", "spark.driver.extraJavaOptions", "spark.app.name")):
+            builder = builder.config(key, value)
     spark = builder.getOrCreate()
     spark.sparkContext.setLogLevel("ERROR")
     return spark

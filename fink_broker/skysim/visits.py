@@ -43,8 +43,7 @@ def visited(site: Observatory, packets: Iterable[Mapping[str, Any]], seed: int =
     """
     ztf = site.name == "ztf"
     packets = list(packets)
-    sent = [packet for packet in packets if _as_sent(packet["candidate"])] if ztf else []
-    known = [told for told in map(_told_by_ztf, sent) if len(told.mjd)] if ztf else _told_by_lsst(packets, site)
+    known, measured = _told_by_ztf(packets, site) if ztf else (_told_by_lsst(packets, site), {})
     if not known:
         what = "" if ztf or not packets else f"none of {len(packets)} alerts has forced photometry (prvDiaForcedSources), so there is "
         raise ConfigError(f"{what}no alert to take the nights from; give files of {site.name.upper()} alerts{'' if ztf else ' of objects seen before'}")
@@ -66,7 +65,7 @@ def visited(site: Observatory, packets: Iterable[Mapping[str, Any]], seed: int =
     start = np.concatenate([[0], np.cumsum(count)[:-1]])
     rng = np.random.default_rng([seed, 0x115E])
     night, of = np.unique(_night(mjd, site), return_inverse=True)
-    typical, measured = site.seeing_arcsec * np.exp(0.1 * rng.normal(size=len(night))), _seeing(sent, site) if ztf else {}
+    typical = site.seeing_arcsec * np.exp(0.1 * rng.normal(size=len(night)))
     seeing = np.array([measured.get(one, drawn) for one, drawn in zip(night, typical, strict=True)])[of] * np.exp(0.06 * rng.normal(size=len(of)))
     first = min(nights) - (site.settle_days if ztf else 0)  # asteroids are drawn for the days from it on
     return Schedule(grid, first, max(nights) + 1 - first, start, count, mjd, band.astype(np.int64), depth, np.where(np.isfinite(sharp), sharp, seeing), rows,
@@ -99,8 +98,14 @@ def _as_sent(own: Mapping[str, Any]) -> bool:
     return not (own.get("jdstarthist") or 0) > own["jd"] + 1e-3
 
 
-def _told_by_ztf(packet: Mapping[str, Any]) -> Told:
-    """Each visit that a packet tells of once; the last is its own, if that has a depth."""
+def _told_by_ztf(packets: list[Mapping[str, Any]], site: Observatory) -> tuple[list[Told], dict[float, float]]:
+    """What packets that were not put elsewhere tell of their places, and the seeing of nights."""
+    sent = [packet for packet in packets if _as_sent(packet["candidate"])]
+    return [told for told in map(_visits, sent) if len(told.mjd)], _seeing(sent, site)
+
+
+def _visits(packet: Mapping[str, Any]) -> Told:
+    """Each visit that a packet of ZTF tells of once; the last is its own, if that has a depth."""
     told = {round(one["jd"] * 86400): one for one in _points(packet) if one["fid"] in BANDS and (one["diffmaglim"] or -1) > 0}
     points = [told[when] for when in sorted(told) if told[when]["jd"] <= packet["candidate"]["jd"]]
     columns = np.array([(one["jd"], one["fid"] - 1, one["diffmaglim"]) for one in points], float).reshape(-1, 3)
