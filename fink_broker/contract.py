@@ -171,8 +171,8 @@ def _packets(settings: Settings, survey: str, number: int, seed: int, paths: Seq
     from fink_broker.testing import encode, make_alerts
 
     if paths:
-        found = read_alerts(paths, settings.schemas_path, lambda text: None, [survey])
-        yield from (packet.value for packet in islice(found, number))
+        found = read_alerts(paths, settings.schemas_path, lambda text: None)
+        yield from islice((packet.value for packet in found if packet.survey == survey), number)
     else:
         about = load_survey(settings.schemas_path, survey)
         yield from (encode(about, made.packet) for made in make_alerts(survey, number, seed))

@@ -47,8 +47,12 @@ def test_a_module_on_real_alerts(spark: "SparkSession", shared: Path, tmp_path: 
     assert spark
     settings = load(options={"broker": {"home": str(tmp_path)}})
     paths = [shared / "alerts" / "ztf" / "ztf_v3_3_kowalski_20200202.tar.xz"]
-    (check,) = check_modules(settings, ["magnitude_rate"], ["ztf"], paths=paths)
-    assert not check.fault
+    found = {check.survey: check for check in check_modules(settings, ["magnitude_rate"], paths=paths)}
+    assert found["ztf"].alerts > 3
+    assert not any(check.fault for check in found.values())
+    assert "no alert of this survey in the files" in str(found["lsst"])
+    (cost,) = costs(settings, ["magnitude_rate"], paths=paths, seconds=0.1)
+    assert cost.survey == "ztf"
 
 
 def test_what_modules_cost_together(spark: "SparkSession", tmp_path: Path) -> None:
