@@ -188,6 +188,21 @@ def test_cut_light_curves_are_parts_of_the_whole_that_can_be_folded() -> None:
     assert all(np.array_equal(one, other) for one, other in zip(less["history.mjd"], again["history.mjd"], strict=True))
 
 
+def test_periods_of_catalogued_stars_are_found() -> None:
+    from science_modules.variable_star import catalogued
+
+    known = catalogued.stars()
+    found = run(*catalogued.alerts(known).to_dict("records"))
+    near, right = catalogued.recovered(known, found["period_days"]), (found["class"] == known["class"]).to_numpy()
+    rr_lyrae = (known["class"] == "RR Lyrae").to_numpy()
+    assert len(known) == 29
+    assert near[rr_lyrae].sum() >= 15  # of 18; the chances that the module gives say 15.4
+    assert near[~rr_lyrae].sum() >= 8  # of 11
+    assert right.sum() >= 25
+    off = np.abs(found["period_days"] / known["period_days"] - 1)[near & rr_lyrae]
+    assert off.max() < 1e-4  # ten years of points tell a period well, once it is the right one
+
+
 def test_a_sine_on_a_star_is_periodic_and_noise_is_not() -> None:
     rng = np.random.default_rng(4)
     found = run(*(alert(rng, 0.55, 2500.0) for _ in range(10)), *(alert(rng, 0.55, 0.0) for _ in range(10)))
