@@ -178,15 +178,18 @@ def plots(simulated: pd.DataFrame, true: pd.DataFrame, file: Path) -> None:
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    names = [name for name in simulated.columns.intersection(true.columns) if true[name].notna().sum() > 20]
+    names = [name for name in simulated.columns.intersection(true.columns) if true[name].notna().sum() > 20 and true[name].nunique() > 1]
     rows = -(-len(names) // 6)
-    figure, axes = plt.subplots(rows, 6, figsize=(20, 2.6 * rows))
+    figure, axes = plt.subplots(rows, 6, figsize=(15, 1.9 * rows))
+    for axis in axes.ravel()[len(names) :]:
+        axis.axis("off")
     for axis, name in zip(axes.ravel(), names, strict=False):
         low, high = true[name].quantile([0.01, 0.99])
         bins = np.linspace(low, high if high > low else low + 1, 25)
         for values, colour, label in ((true[name], "black", "real"), (simulated[name], "tab:red", "simulated")):
             axis.hist(values.dropna().clip(bins[0], bins[-1]), bins, density=True, histtype="step", color=colour, label=label)
-        axis.set_title(name, fontsize=9)
+        axis.set_title(name, fontsize=8)
+        axis.tick_params(labelsize=6, labelleft=False)
     axes.ravel()[0].legend(fontsize=8)
     figure.tight_layout()
     figure.savefig(file, dpi=70)
