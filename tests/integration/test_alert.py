@@ -129,6 +129,8 @@ def test_real_lsst_alerts_of_three_versions_in_one_batch(spark: SparkSession, sh
             assert row["mag"] == pytest.approx(31.4 - 2.5 * np.log10(source["psfFlux"]), abs=1e-5)
         earlier, forced = packets[place].display["prvDiaSources"] or [], packets[place].display["prvDiaForcedSources"] or []
         assert len(row["lightcurve"]["mjd"]) == 1 + len(earlier) + sum(p["psfFlux"] is not None for p in forced)
+        about = packets[place].display["diaObject"] or {}
+        assert row["n_detections"] == max(about.get("nDiaSources") or 1, len(earlier) + 1)
     moving = [row for row in good.values() if row["object_id"] is None]
     assert moving
     assert sum(row["ss_object_id"] is not None for row in moving) >= 8  # the fake alerts have neither object nor orbit
@@ -143,6 +145,7 @@ def test_real_elasticc_alerts_keyed_by_source(spark: SparkSession, shared: Path)
         source = packets[place].display["diaSource"]
         assert (row["alert_id"], row["flux"]) == (str(source["diaSourceId"]), pytest.approx(source["psFlux"]))
         assert row["band"] == source["filterName"].lower()
+        assert row["n_detections"] == 1 + len(packets[place].display["prvDiaSources"] or [])
 
 
 def test_bad_packets_have_their_reason_and_keep_their_bytes(spark: SparkSession) -> None:
