@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from fink_broker import curve
@@ -51,3 +52,9 @@ def regression(table: NDArray[np.float64], wanted: NDArray[Any]) -> Any:
     from sklearn.preprocessing import StandardScaler
 
     return make_pipeline(StandardScaler(), LogisticRegression(max_iter=500)).fit(table, wanted)
+
+
+def shares(guess: NDArray[Any], known: NDArray[Any], things: NDArray[Any]) -> tuple[float, float, float]:
+    """Share that is right of alerts, of objects (each counts as one), and of the alerts of a class, averaged over the classes."""
+    good = pd.Series(guess == known)
+    return float(good.mean()), float(good.groupby(things).mean().mean()), float(good.groupby(known).mean().mean())

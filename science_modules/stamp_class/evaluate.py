@@ -1,8 +1,9 @@
-"""Runs stamp_class on real ZTF alerts and counts: python -m science_modules.stamp_class.evaluate PATH… [--models FOLDER] [--simulated FILE].
+"""Runs stamp_class on real alerts and counts: python -m science_modules.stamp_class.evaluate PATH… [--survey lsst] [--models FOLDER] [--simulated FILE].
 
 Truth is what stands in the packets: a known asteroid (`ssnamenr` within 5 arcsec), a type that a cross-match put beside it (`cdsxmatch`, `tnsclass`), and
 for the rest only the survey's own real-bogus scores. None was used for training. With the arrays that `train --cache` keeps, simple rules learned on the
-simulation, as the model is, are counted beside it.
+simulation, as the model is, are counted beside it. The survey's own score says nothing of truth; what is found of alerts that it calls bad or good stands in
+rows of its own. Of LSST alerts truth is a known asteroid or SIMBAD's type (see `_lsst`).
 """
 
 from __future__ import annotations
@@ -19,8 +20,9 @@ from numpy.typing import NDArray
 
 from fink_broker.model import roc_auc
 from fink_broker.settings import data_folder
-from science_modules._baseline import cuts, regression
-from science_modules._real import known_asteroid, packets
+from science_modules._baseline import cuts, regression, shares
+from science_modules._lsst import report
+from science_modules._real import known_asteroid, packets, score
 from science_modules.stamp_class import CLASSES
 from science_modules.stamp_class.stamps import stamps
 from science_modules.stamp_class.train import row, simple
@@ -66,32 +68,33 @@ def left_out(numbers: NDArray[np.float64], known: NDArray[Any], things: NDArray[
     return found
 
 
-def shares(guess: NDArray[Any], known: NDArray[Any], things: NDArray[Any]) -> tuple[float, float, float]:
-    """Share that is right of alerts, of objects (each counts as one), and of the alerts of a class, averaged over the classes."""
-    good = pd.Series(guess == known)
-    return float(good.mean()), float(good.groupby(things).mean().mean()), float(good.groupby(known).mean().mean())
-
-
 def main() -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("paths", nargs="+", type=Path)
+    parser.add_argument("--survey", default="ztf", choices=("ztf", "lsst"))
     parser.add_argument("--models", default="", help="folder of another model.onnx")
     parser.add_argument("--simulated", type=Path, help="file of arrays that train kept with --cache")
     options = parser.parse_args()
     from fink_broker.science import Registry
 
+    module = Registry.load(data_folder("science_modules")).get("stamp_class")(models=options.models)
+    if options.survey == "lsst":
+        print("\n".join(report(module, options.paths, {name: name for name in CLASSES})))
+        return
     found = list(complete(options.paths))
     alerts = pd.DataFrame([row("ztf", packet) for packet in found])
-    module = Registry.load(data_folder("science_modules")).get("stamp_class")(models=options.models)
     module.setup()
     made = module.process(alerts[list(module.inputs)])
     known = np.array([truth(packet) for packet in found], object)
     print(f"{len(found)} real alerts with cutouts, {sum(one is not None for one in known)} with truth\n")
     print("| truth \\ found | alerts | " + " | ".join(CLASSES) + " | mean `real` |")
     print("|" + "---|" * (len(CLASSES) + 3))
-    for kind in CLASSES[1:]:
-        mine = made[known == kind]
+    drb = np.array([score(packet["candidate"], "drb") for packet in found])
+    own = known != "asteroid"
+    parts = {kind: known == kind for kind in CLASSES[1:]} | {f"drb at most {BOGUS}, no asteroid": own & (drb <= BOGUS), f"drb at least {REAL}": drb >= REAL}
+    for kind, chosen in parts.items():
+        mine = made[chosen]
         found_as = " | ".join(f"{(mine['class'] == name).mean():.2f}" for name in CLASSES)
         print(f"| {kind} | {len(mine)} | {found_as} | {mine['real'].mean():.2f} |")
     some = np.array([one is not None for one in known])
@@ -113,11 +116,11 @@ def main() -> None:
         print(f"| {name} | " + " | ".join(f"{value:.3f}" for value in shares(guess, right, things)) + " |")
     print()
     for name in ("drb", "rb"):
-        score = np.array([np.nan if packet["candidate"].get(name) is None else packet["candidate"][name] for packet in found])
-        sure = (score >= REAL) | (score <= BOGUS)
-        print(f"{name}: {(score >= REAL).sum()} at {REAL} or above, {(score <= BOGUS).sum()} at {BOGUS} or below; area under the curve of `real` on these "
-              f"{roc_auc(score[sure] >= REAL, made['real'].to_numpy(float)[sure]):.3f}; rank correlation over all "
-              f"{pd.Series(score).corr(made['real'], method='spearman'):.2f}")  # fmt: skip
+        values = np.array([np.nan if packet["candidate"].get(name) is None else packet["candidate"][name] for packet in found])
+        sure = (values >= REAL) | (values <= BOGUS)
+        print(f"{name}: {(values >= REAL).sum()} at {REAL} or above, {(values <= BOGUS).sum()} at {BOGUS} or below; area under the curve of `real` on these "
+              f"{roc_auc(values[sure] >= REAL, made['real'].to_numpy(float)[sure]):.3f}; rank correlation over all "
+              f"{pd.Series(values).corr(made['real'], method='spearman'):.2f}")  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
-"""Runs transient on real ZTF alerts and counts: python -m science_modules.transient.evaluate PATH… [--models FOLDER].
+"""Runs transient on real alerts and counts: python -m science_modules.transient.evaluate PATH… [--survey lsst] [--models FOLDER].
 
 Truth is what stands in the packets: a known asteroid (`ssnamenr` within 5 arcsec), the type that a cross-match put beside it (`cdsxmatch`), and for the
-rest only the survey's own real-bogus scores. None was used for training. Alerts whose neighbours were put in by hand are left out.
+rest only the survey's own real-bogus scores. None was used for training. Alerts whose neighbours were put in by hand are left out. Of LSST alerts truth is a
+known asteroid or SIMBAD's type (see `_lsst`).
 """
 
 from __future__ import annotations
@@ -17,7 +18,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from fink_broker.settings import data_folder
+from science_modules._lsst import GROUPS, report
 from science_modules._real import as_sent, known_asteroid, packets, row, score
+from science_modules.transient import CLASSES
 
 # Types of SIMBAD, whose class is meant.
 TYPES = {
@@ -52,12 +55,16 @@ def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("paths", nargs="+", type=Path)
+    parser.add_argument("--survey", default="ztf", choices=("ztf", "lsst"))
     parser.add_argument("--models", default="", help="folder of another model.onnx")
     options = parser.parse_args()
     from fink_broker.science import Registry
 
-    found = [packet for packet in packets(options.paths) if as_sent(packet)]
     module = Registry.load(data_folder("science_modules")).get("transient")(models=options.models)
+    if options.survey == "lsst":
+        print("\n".join(report(module, options.paths, {label: GROUPS.get(label, "transient") for label in CLASSES.values()})))
+        return
+    found = [packet for packet in packets(options.paths) if as_sent(packet)]
     module.setup()
     given = module.process(pd.DataFrame([row(packet) for packet in found])[list(module.inputs)])["class"].to_numpy()
     print(f"{len(found)} real alerts\n\n| alerts | number | right | {' | '.join(SHOWN)} | others |\n|{'---|' * (len(SHOWN) + 4)}")

@@ -1,4 +1,9 @@
-"""One class an alert, by the rules of the module's docstring."""
+"""One class an alert, by the rules of the module's docstring; what other modules say is laid beside it rightly."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -8,6 +13,9 @@ from fink_broker.errors import ConfigError
 from fink_broker.sample import sample
 from fink_broker.science import Chain, Registry
 from fink_broker.settings import data_folder
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
 
 REGISTRY = Registry.load(data_folder("science_modules"))
 MODULE = REGISTRY.get("summary")
@@ -106,3 +114,77 @@ def test_every_alert_has_one_class_when_all_modules_run() -> None:
 def test_the_others_must_run_too() -> None:
     with pytest.raises(ConfigError, match=r"science module summary reads transient.sn_ia, and transient does not run for ztf; add it to \[science\] modules"):
         Chain(REGISTRY, ["summary", *OTHERS[:-1]], {}, "ztf")
+
+
+def consistent(out: pd.DataFrame) -> None:
+    """Each alert has one class that exists, or none where nothing is said; where a rule decides, it is that rule's."""
+    from science_modules.summary import STARS, catalogued, evaluate
+
+    assert evaluate.classes(out).endswith("0 against the rules, 0 errors")
+    name = out["summary.class"]
+    assert ((out["summary.probability"] > 0) & (out["summary.probability"] <= 1))[name.notna()].all()
+    known = out["solar_system.known"].fillna(False).to_numpy(bool)
+    assert (name[known] == "asteroid").all()
+    listed = np.array([catalogued(value) for value in out["xmatch.class"]], object)
+    by_list = np.array([one is not None for one in listed]) & ~known
+    assert (name[by_list].to_numpy(object) == listed[by_list]).all()
+    kinds = name.isin(STARS).to_numpy() & ~known & ~by_list
+    assert (name[kinds] == out["variable_star.class"][kinds]).all()  # no alert has two kinds
+    assert (out["summary.reasons"].map(len)[name.notna()] >= 1).all()
+
+
+@pytest.mark.parametrize("survey", ["ztf", "lsst"])
+def test_every_simulated_alert_has_one_class(spark: SparkSession, survey: str) -> None:
+    from science_modules import _alerts
+    from science_modules.summary import evaluate
+
+    chain = Chain(REGISTRY, evaluate.MODULES, {}, survey, 600, "fail")
+    truth, out = _alerts.answers(chain, survey, _alerts.simulated(survey, 300, 777), ())
+    assert len(truth) == len(out) == 300
+    consistent(out)
+    said = evaluate.opinions(out)
+    right = np.array([bool(one & {record["label"]}) for one, record in zip(said["summary"], truth, strict=True)])
+    assert right.mean() > 0.5
+
+
+@pytest.mark.parametrize(("survey", "name"), [("ztf", "labelled/fink_filters_regular_20211122_b.parquet"), ("lsst", "lsst_v10_0_fink_20260310")])
+def test_every_real_alert_has_one_class(spark: SparkSession, shared: Path, survey: str, name: str) -> None:
+    from science_modules import _alerts
+    from science_modules.summary import evaluate
+
+    chain = Chain(REGISTRY, evaluate.MODULES, {}, survey, 600, "fail")
+    alerts = _alerts.real([shared / "alerts" / survey / name], survey)
+    _, out = _alerts.answers(chain, survey, alerts, ())
+    assert len(out) == len(alerts) > 50
+    consistent(out)
+
+
+def test_agreement_is_counted_by_hand() -> None:
+    from science_modules.summary import evaluate
+
+    one, two, none = frozenset(["SN Ia"]), frozenset(["AGN"]), frozenset[str]()
+    said = {"mine": [one, one, two, none, one, one], "summary": [one, two, one, one, none, two]}
+    *_, line = evaluate.agreement(said, [one, one, one, one, two, none])
+    # overruled: the second (mine right), the third (the summary right), the fifth (neither), the sixth (no truth)
+    assert line == "| mine | 5 | 1 (20.0 %) | 4 | 3 | 1 | 1 | 1 |"
+
+
+def test_opinions_of_modules() -> None:
+    from science_modules.summary import evaluate
+
+    nothing = {
+        "solar_system.known": None, "solar_system.candidate": None, "xmatch.class": None, "transient.class": None, "variable_star.class": None,
+        "variable_star.false_alarm_probability": None, "stamp_class.class": None, "early_snia.probability": None, "early_snia.n_detections": None,
+        "extragalactic.passes": None, "summary.class": None,
+    }  # fmt: skip
+    told = {
+        "solar_system.known": True, "xmatch.class": "RRAB", "transient.class": "AGN", "variable_star.class": "Cepheid",
+        "variable_star.false_alarm_probability": 0.5, "stamp_class.class": "transient", "early_snia.probability": 0.7, "early_snia.n_detections": 2,
+        "summary.class": "unclear",
+    }  # fmt: skip
+    found = evaluate.opinions(pd.DataFrame([nothing, nothing | told]).astype(object))
+    assert not any(values[0] for values in found.values())
+    assert {name: sorted(values[1]) for name, values in found.items() if values[1]} == {
+        "solar_system: known": ["asteroid"], "xmatch": ["periodic variable"], "transient": ["AGN"], "variable_star": ["periodic variable"],
+        "stamp_class": ["SLSN", "SN II", "SN Ia", "SN Ib/c", "TDE", "kilonova"], "early_snia at 0.5": ["SN Ia"],
+    }  # fmt: skip

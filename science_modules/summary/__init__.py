@@ -24,6 +24,7 @@ STARS = ("RR Lyrae", "Cepheid", "eclipsing binary", "long-period variable")  # k
 # Of `stamp_class`, and what each of its classes is here.
 STAMPS = {"bogus": ("bogus",), "asteroid": ("asteroid",), "transient": ("sn_ia", "sn_ibc", "sn_ii", "slsn", "tde", "kilonova"), "agn": ("agn",),
           "variable_star": ("dwarf_nova", "flare", "microlensing", "periodic_variable", "other")}  # fmt: skip
+LEAST = 3  # detections from which on `early_snia` is asked
 SUPERNOVAE = ("sn_ia", "sn_ibc", "sn_ii", "slsn")
 
 
@@ -34,7 +35,7 @@ class Summary(ScienceModule):
     radius is what the catalogue says (`catalogue_probability`). (3) The probabilities of `transient`, with those of supernovae weighed by `early_snia`,
     periodic variables by `variable_star` where a period is no chance (false alarm below `max_false_alarm`), and all by `stamp_class` at a first alert, each
     with half its weight as they see the same object; the likeliest class if it has `min_probability`, else "unclear". A periodic variable takes the kind that
-    `variable_star` tells.
+    `variable_star` tells. The weights, and how far each module agrees, are in the README.md beside.
     """
 
     name = "summary"
@@ -61,7 +62,7 @@ class Summary(ScienceModule):
         kind = np.where((kind == "periodic variable") & np.isin(star.astype(str), STARS), star, kind)
         kind = np.where(some & (top < self.min_probability), "unclear", kind)
         out = {"class": kind, "probability": np.where(some, top, np.nan)}
-        listed = [_catalogued(value) for value in alerts["xmatch.class"]]
+        listed = [catalogued(value) for value in alerts["xmatch.class"]]
         rows = np.array([one is not None for one in listed], bool)
         out["class"][rows] = np.array(listed, object)[rows]
         out["probability"][rows] = self.catalogue_probability
@@ -75,7 +76,7 @@ class Summary(ScienceModule):
         names = list(CLASSES)
         chances = np.column_stack([pd.to_numeric(alerts[f"transient.{name}"]).to_numpy(float) for name in names]) if len(alerts) else np.empty((0, len(names)))
         snia = np.clip(_numbers(alerts["early_snia.probability"]), 0.01, 0.99)
-        told = np.isfinite(snia) & (_numbers(alerts["early_snia.n_detections"]) >= 3)
+        told = np.isfinite(snia) & (_numbers(alerts["early_snia.n_detections"]) >= LEAST)
         ia, rest = names.index("sn_ia"), [names.index(name) for name in SUPERNOVAE[1:]]
         odds = np.where(told, np.sqrt(snia / (1 - snia)), 1.0)
         chances[:, ia] *= odds
@@ -101,7 +102,7 @@ class Summary(ScienceModule):
         if chances:
             likely = sorted(chances, key=lambda name: -chances[name])[:2]
             said.append("transient: " + ", ".join(f"{name} {chances[name]:.2f}" for name in likely))
-        if pd.notna(row["early_snia.probability"]) and row["early_snia.n_detections"] >= 3:
+        if pd.notna(row["early_snia.probability"]) and row["early_snia.n_detections"] >= LEAST:
             said.append(f"early_snia: {row['early_snia.probability']:.2f}")
         if pd.notna(row["variable_star.class"]):
             said.append(f"variable_star: {row['variable_star.class']} {row['variable_star.probability']:.2f}")
@@ -110,7 +111,7 @@ class Summary(ScienceModule):
         return said
 
 
-def _catalogued(value: Any) -> str | None:
+def catalogued(value: Any) -> str | None:
     """The class of a catalogue's type; None for one that is no class of ours."""
     if not isinstance(value, str):
         return None
