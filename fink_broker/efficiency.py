@@ -23,60 +23,22 @@ from fink_broker.filters import load_filters, route, topic_name, understood
 from fink_broker.jobs import sources, steps
 from fink_broker.jobs.session import session
 from fink_broker.past import NEEDED
+from fink_broker.question import MODULES, Question, module_of, questions_of
 from fink_broker.schema import SchemaLibrary
 from fink_broker.science import Registry
 from fink_broker.settings import Settings
-from fink_broker.simulate import read_alerts
+from fink_broker.simulate import Packet, read_alerts
 from fink_broker.skysim.alerts import Campaign
 from fink_broker.skysim.kind import LABELS, source_density
 from fink_broker.skysim.observation import START_MJD
 from fink_broker.skysim.population import KINDS
-from fink_broker.survey import load_survey
+from fink_broker.survey import Survey, load_survey
 from fink_broker.testing import encode
 
 AT_ONCE = 1000  # alerts that go through the chain together
 SIGMA = 1.0  # of the intervals
 # Edges of the bins: magnitude, days since the first detection, catalogued sources an arcmin^2 (9 at the pole, 117 in the plane).
 BINS = {"mag": (0, 17, 18, 19, 20, 21, 22, 23, 24, 30), "days": (0, 0.5, 3, 10, 30, 100, 100_000), "density": (0, 12, 20, 40, 80, 200)}
-EXTRAGALACTIC = ("SN Ia", "SN Ib/c", "SN II", "SLSN", "TDE", "kilonova")
-STARS = {"RR Lyrae": "rr_lyrae", "Cepheid": "cepheid", "eclipsing binary": "eclipsing_binary", "long-period variable": "long_period_variable"}
-GALACTIC: tuple[str, ...] = ("dwarf nova", "flare", "microlensing", "periodic variable", "other")
-STAMPS = {"bogus": ("bogus",), "asteroid": ("asteroid",), "transient": EXTRAGALACTIC, "agn": ("AGN",), "variable_star": GALACTIC}
-
-
-@dataclass(frozen=True)
-class Question:
-    """One answer that the chain gives of every alert: a class of a module, or a filter's topic; and whom it means (labels or kinds)."""
-
-    of: str  # module, or "filter"
-    name: str  # class or filter
-    sql: str  # whether the alert is chosen
-    aims: tuple[str, ...]  # none: nothing is called right or wrong
-    asked: str = "true"  # whether the module was asked at all
-
-
-def _classes(module: str, names: dict[str, tuple[str, ...]]) -> list[Question]:
-    return [Question(module, name, f"{module}.class = '{name}'", aims, f"{module}.class is not null") for name, aims in names.items()]
-
-
-def _summary() -> list[Question]:
-    found = _classes("summary", {name: (name,) for name in LABELS})
-    own = ", ".join(f"'{name}'" for name in ("periodic variable", *STARS))
-    periodic = Question("summary", "periodic variable", f"summary.class in ({own})", ("periodic variable",), "summary.class is not null")
-    return [periodic if one.name == periodic.name else one for one in found] + _classes("summary", {name: (kind,) for name, kind in STARS.items()})
-
-
-# What the modules that come with the broker answer.
-MODULES: dict[str, Callable[[], list[Question]]] = {
-    "transient": lambda: _classes("transient", {name: (name,) for name in LABELS}),
-    "summary": _summary,
-    "variable_star": lambda: _classes("variable_star", {name: (kind,) for name, kind in STARS.items()}),
-    "stamp_class": lambda: _classes("stamp_class", STAMPS),
-    "early_snia": lambda: [Question("early_snia", "SN Ia", "early_snia.probability >= 0.5", ("SN Ia",), "early_snia.probability is not null")],
-    "solar_system": lambda: [Question("solar_system", "known or candidate", "solar_system.known or solar_system.candidate", ("asteroid",))],
-    "extragalactic": lambda: [Question("extragalactic", "passes", "extragalactic.passes", EXTRAGALACTIC)],
-    "purity": lambda: [Question("purity", "passes", "purity.passes", tuple(name for name in LABELS if name != "bogus"))],
-}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -90,7 +52,8 @@ class Plan:
     nights: int = 1  # over which injected and simulated alerts lie: what those of earlier nights told is the history of later ones
     modules: tuple[str, ...] = ()  # none: those that are enabled
     filters: tuple[str, ...] = ()  # none: all
-    alerts: tuple[str, ...] = ()  # files of a real night; none: simulated, as the sky is
+    alerts: tuple[str, ...] = ()  # files of a real night, into which they are injected at its own time; none: simulated, as the sky is
+    models: str = "auto"  # spectra of supernovae: see skysim.templates
 
 
 def measure(settings: Settings, plan: Plan, say: Callable[[str], None] = lambda text: None) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, Any]]:
@@ -101,30 +64,37 @@ def measure(settings: Settings, plan: Plan, say: Callable[[str], None] = lambda 
         raise ConfigError(f"{plan.nights} nights; expected 1 or more")
     with tempfile.TemporaryDirectory(prefix="fink-efficiency-") as folder:
         run = _Run(settings, plan, Path(folder))
-        found, packets = [], _packets(settings, plan)
+        real = list(islice(read_alerts([Path(name) for name in plan.alerts], settings.schemas_path, say, [plan.survey]), plan.night)) if plan.alerts else []
+        times = [packet.mjd for packet in real if math.isfinite(packet.mjd)]
+        start = busiest(times, run.survey.longitude_deg, plan.nights) if times else START_MJD
+        found, packets = [], _packets(run.survey, plan, real, start, settings.schemas_path)
         while part := list(islice(packets, AT_ONCE)):
             found.append(run.answers(part))
             say(f"{sum(map(len, found)):,} alerts")
     alerts = pd.concat(found, ignore_index=True)
-    about = {"broker": __version__, **asdict(plan), "start_mjd": START_MJD, "alerts_used": len(alerts), "models": sorted(set(alerts["models"].dropna())),
+    about = {"broker": __version__, **asdict(plan), "start_mjd": start, "alerts_used": len(alerts), "night": int((alerts["source"] == "night").sum()),
+             "models": sorted(set(alerts["models"].dropna())),
              "provenance": run.chain.provenance, "filters_used": {rule.name: rule.version for rule in run.rules},
              "questions": [asdict(one) for one in run.questions]}  # fmt: skip
     return table(alerts, run.questions), alerts, about
 
 
-def _packets(settings: Settings, plan: Plan) -> Iterator[tuple[bytes, dict[str, Any]]]:
+def _packets(about: Survey, plan: Plan, real: Sequence[Packet], start: float, schemas: Path) -> Iterator[tuple[bytes, dict[str, Any]]]:
     """Packets in time order with their truth: those injected among those of the night."""
-    about = load_survey(settings.schemas_path, plan.survey)
-    made = [(Campaign(plan.survey, plan.number, plan.seed, nights=plan.nights, mix="even", schemas=settings.schemas_path), "injected")]
+    made = [(Campaign(plan.survey, plan.number, plan.seed, start, plan.nights, "even", plan.models, schemas), "injected")]
     if plan.night and not plan.alerts:
-        made.append((Campaign(plan.survey, plan.night, plan.seed + 5_000_000, nights=plan.nights, mix="natural", schemas=settings.schemas_path), "night"))
+        made.append((Campaign(plan.survey, plan.night, plan.seed + 5_000_000, start, plan.nights, "natural", plan.models, schemas), "night"))
     found = [(one.mjd, encode(about, one.packet), one.truth | {"source": source}) for campaign, source in made for one in campaign.alerts()]
-    if plan.alerts:
-        real = read_alerts([Path(name) for name in plan.alerts], settings.schemas_path, lambda text: None, [plan.survey])
-        found += [(packet.mjd, packet.value, {"source": "night"}) for packet in islice(real, plan.night)]
-        # a real night is of another time: it comes after, and its alerts stay in their order
-    found.sort(key=lambda one: (one[2]["source"] != "injected" and bool(plan.alerts), one[0]))
+    found += [(packet.mjd, packet.value, {"source": "night"}) for packet in real]
+    found.sort(key=lambda one: one[0])
     return iter([(value, truth) for _, value, truth in found])
+
+
+def busiest(mjd: Sequence[float], longitude_deg: float, nights: int = 1) -> float:
+    """First of so many nights in a row that have most of these times [d, TAI], as the simulated sky counts nights: by the day of local midnight."""
+    night = np.round(np.asarray(mjd, float) - (-longitude_deg / 360) % 1)
+    first = np.unique(night)
+    return float(first[np.argmax([np.sum((night >= one) & (night < one + nights)) for one in first])])
 
 
 class _Run:
@@ -132,8 +102,7 @@ class _Run:
 
     def __init__(self, settings: Settings, plan: Plan, folder: Path) -> None:
         """`folder`: for what earlier alerts told, where modules ask for it."""
-        if unknown := set(plan.modules) - set(MODULES):
-            raise ConfigError(f"of module '{min(unknown)}' no class can be asked; there are {', '.join(sorted(MODULES))}")
+        asked = {name: questions_of(settings, name) for name in plan.modules}
         names = [*settings.science.modules, *(name for module in plan.modules for name in _with_others(settings, module))]
         settings = settings.model_copy(update={"science": settings.science.model_copy(update={"modules": tuple(dict.fromkeys(names))})})
         self.survey = load_survey(settings.schemas_path, plan.survey)
@@ -150,8 +119,9 @@ class _Run:
             raise ConfigError(f"a filter aims at '{min(wrong)}'; labels are {', '.join(LABELS)}, kinds {', '.join(KINDS)}")
         empty = self._through(self.spark.createDataFrame([], sources.RECORD), [])
         self.rules = [rule for rule in rules if (rule.name in plan.filters or not plan.filters) and (rule.python or understood(empty, rule.where))]
-        modules = [name for name in self.chain.names if name in MODULES and (name in plan.modules or not (plan.modules or plan.filters))]
-        self.questions = [question for name in modules for question in MODULES[name]()]
+        if not (plan.modules or plan.filters):
+            asked = {name: questions_of(settings, name) for name in self.chain.names if module_of(settings, name) in MODULES}
+        self.questions = [question for name in self.chain.names for question in asked.get(name, ())]
         if plan.filters or not plan.modules:
             topics = {rule.name: f"array_contains(topics, '{topic_name(rule, plan.survey)}')" for rule in self.rules}
             self.questions += [Question("filter", rule.name, topics[rule.name], rule.aims) for rule in self.rules]
@@ -187,7 +157,7 @@ class _Run:
 def _with_others(settings: Settings, module: str) -> list[str]:
     """A module and those that it reads."""
     registry = Registry.load(settings.modules_path)
-    others = [name.split(".")[0] for name in registry.get(module).inputs]
+    others = [name.split(".")[0] for name in registry.get(module_of(settings, module)).inputs]
     return [*(name for other in dict.fromkeys(others) if other in set(registry) for name in _with_others(settings, other)), module]
 
 
@@ -196,7 +166,8 @@ def table(alerts: pd.DataFrame, questions: Sequence[Question]) -> pd.DataFrame:
 
     `completeness` is the share of those meant that are chosen, with its interval of one sigma (Wilson 1927). Purity is the share of those meant
     among the chosen whose truth is known, once with each label alike (`purity_even`) and once as common as in the night (`purity_night`;
-    null for a real night, of which nobody knows the truth).
+    null for a real night, of which nobody knows the truth). `chance_even` and `chance_night` are the purities of a choice by lot, whatever its
+    completeness, and of always giving this one answer, which is complete.
     """
     alerts = alerts[alerts["reason"].isna()].reset_index(drop=True)
     latitude = np.abs(sky.galactic_latitude(alerts["ra"].to_numpy(float), alerts["dec"].to_numpy(float)))
@@ -219,12 +190,15 @@ def table(alerts: pd.DataFrame, questions: Sequence[Question]) -> pd.DataFrame:
                 continue
             right, found, true = (inside & mask for mask in (meant & chosen, known & chosen, meant))
             rows.append({
-                "of": question.of, "name": question.name, "by": by, "bin": name, "low": low, "high": high, "alerts": int((inside & known).sum()),
+                "of": question.of, "name": question.name, "aims": ", ".join(question.aims), "by": by, "bin": name, "low": low, "high": high,
+                "alerts": int((inside & known).sum()),
                 "meant": int(true.sum()), "asked": int((true & asked).sum()), "right": int(right.sum()), "chosen": int(found.sum()),
                 "chosen_of_night": int((inside & night & chosen).sum()), "share_chosen": _share(found.sum(), (inside & known).sum()),
                 **_interval(int(right.sum()), int(true.sum())),
                 "purity_even": _share(even[right].sum(), even[found].sum()) if question.aims else math.nan,
                 "purity_night": _share(common[right].sum(), common[found].sum()) if question.aims and common.any() else math.nan,
+                "chance_even": _share(even[true].sum(), even[inside & known].sum()) if question.aims else math.nan,
+                "chance_night": _share(common[true].sum(), common[inside & known].sum()) if question.aims and common.any() else math.nan,
             })  # fmt: skip
     return pd.DataFrame(rows)
 

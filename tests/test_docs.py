@@ -34,6 +34,7 @@ LAYERS = [
         "balance",
         "contract",
         "cost",
+        "question",
         "efficiency",
         "efficiency_plot",
         "audit",

@@ -12,12 +12,18 @@ from fastapi.testclient import TestClient
 from typer.testing import CliRunner
 
 from fink_broker.cli import app, mount
-from fink_broker.efficiency import MODULES, Plan, Question, folder_of, measure, read, table, write
+from fink_broker.efficiency import Plan, busiest, folder_of, measure, read, table, write
 from fink_broker.efficiency_plot import plots
 from fink_broker.errors import ConfigError
-from fink_broker.settings import Settings, load
+from fink_broker.filters import load_filters
+from fink_broker.question import MODULES, NOT_ASKED, Question
+from fink_broker.science import Registry
+from fink_broker.settings import Settings, data_folder, load
+from fink_broker.skysim import templates
 from fink_broker.skysim.kind import LABELS
 from fink_broker.skysim.population import KINDS
+from fink_broker.survey import load_survey
+from fink_broker.testing import encode, make_alerts
 from fink_broker.web.app import create_app
 from tests.times_module import MODULE
 
@@ -55,6 +61,7 @@ def test_shares_by_hand() -> None:
     # both labels have four alerts: each counts a quarter; in the night 1 of 4 is a supernova
     assert row["purity_even"] == pytest.approx(0.5)
     assert row["purity_night"] == pytest.approx(2 * 1 / 4 / (2 * 1 / 4 + 2 * 3 / 4))
+    assert (row["chance_even"], row["chance_night"]) == pytest.approx((0.5, 0.25))  # by lot
     assert found[found["by"] == "mag"]["bin"].tolist() == ["18 to 19"]
     assert found[found["by"] == "days"]["bin"].tolist() == ["0.5 to 3"]
     kinds = found[found["by"] == "type"].set_index("bin")
@@ -64,8 +71,12 @@ def test_shares_by_hand() -> None:
 
 
 def test_questions_name_what_is_there() -> None:
-    for make in MODULES.values():
-        for question in make():
+    assert {*MODULES, *NOT_ASKED} == set(Registry.load(data_folder("science_modules")))
+    aims = {rule.name: rule.aims for survey in ("ztf", "lsst") for rule in load_filters(data_folder("conf") / "filters", survey)}
+    assert {name for name, whom in aims.items() if not whom} == {"bright", "fading_below_template", "uniform_sample"}
+    assert aims["trails"] == ("trail",)
+    for name, make in MODULES.items():
+        for question in make(name):
             assert question.aims
             assert set(question.aims) <= {*LABELS, *KINDS}
 
@@ -134,11 +145,93 @@ def test_alerts_of_earlier_nights_are_the_history_of_later_ones(tmp_path: Path, 
     assert not chosen(0, 70)["q0"].any()
 
 
+def test_the_busiest_nights() -> None:
+    palomar = -116.86  # local midnight is at 0.325 of a day
+    assert busiest([60000.2, 60000.45, 60003.3, 60003.4, 60004.1], palomar) == 60000
+    assert busiest([60000.2, 60000.45, 60003.3, 60003.4, 60004.1], palomar, 2) == 60003
+    assert busiest([59999.9], palomar) == 60000  # an early evening
+
+
+def into(night: Path, settings: Settings) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, Any]]:
+    return measure(settings, Plan(number=120, night=90, seed=4, modules=("solar_system",), alerts=(str(night),)))
+
+
+def interleaved(seen: pd.DataFrame, night: float) -> int:
+    """How often the source changes within a night: 1 where one stands before the other."""
+    assert seen["mjd"].is_monotonic_increasing
+    source = seen.loc[(seen["mjd"] > night - 0.2) & (seen["mjd"] < night + 0.8), "source"]
+    return int((source != source.shift()).sum()) - 1
+
+
+def test_injected_into_a_real_night_they_stand_among_its_alerts(tmp_path: Path, spark: SparkSession) -> None:
+    assert spark
+    settings = load(options={"broker": {"home": str(tmp_path)}})
+    survey = load_survey(settings.schemas_path, "ztf")
+    (tmp_path / "night").mkdir()
+    made = list(make_alerts("ztf", 90, seed=6))
+    for one in made:
+        (tmp_path / "night" / f"{one.alert_id}.avro").write_bytes(encode(survey, one.packet))
+    rows, seen, about = into(tmp_path / "night", settings)
+    assert seen["reason"].isna().all()
+    assert about["night"] == (seen["source"] == "night").sum() == 90
+    assert set(seen.loc[seen["source"] == "night", "alert_id"]) == {one.alert_id for one in made}
+    assert about["start_mjd"] == busiest([one.mjd for one in made], survey.longitude_deg)
+    assert interleaved(seen, about["start_mjd"]) > 10
+    row = rows[rows["by"] == "all"].iloc[0]
+    assert row["alerts"] == 120  # nobody knows the truth of the others
+    assert row["completeness"] > 0.9
+    assert np.isnan(row["purity_night"])
+    assert np.isnan(row["chance_night"])
+    assert row["chosen_of_night"] >= sum(one.packet["candidate"]["ssnamenr"] != "null" for one in made) > 5
+
+
+def test_injected_into_the_alerts_of_a_real_night(tmp_path: Path, shared: Path, spark: SparkSession) -> None:
+    assert spark
+    rows, seen, about = into(shared / "alerts/ztf/ztf_v4_02_fink_topics_20231018_b.tar.xz", load(options={"broker": {"home": str(tmp_path)}}))
+    assert about["start_mjd"] == 60235  # October 18, 2023
+    assert (seen["reason"].isna() & (seen["source"] == "night")).sum() == 90
+    assert interleaved(seen, 60235) > 10
+    assert rows[rows["by"] == "all"].iloc[0]["chosen_of_night"] > 0
+
+
+def test_two_versions_of_a_module_are_asked_side_by_side(tmp_path: Path, spark: SparkSession) -> None:
+    assert spark
+    (tmp_path / "model.onnx").write_bytes((data_folder("science_modules") / "early_snia" / "model.onnx").read_bytes())
+    params = {"early_snia_next": {"module": "early_snia", "models": str(tmp_path), "min_detections": 6}}
+    settings = load(options={"broker": {"home": str(tmp_path)}, "science": {"modules": ["early_snia"], "params": params}})
+    rows, seen, about = measure(settings, Plan(number=200, night=0, seed=2, modules=("early_snia", "early_snia_next")))
+    one, other = (rows[(rows["of"] == name) & (rows["by"] == "all")].iloc[0] for name in params | {"early_snia": {}})
+    assert (one["of"], other["of"]) == ("early_snia_next", "early_snia")
+    assert one["meant"] == other["meant"] > 5
+    assert 0 < one["asked"] < other["asked"]
+    both = seen["a1"]
+    assert (seen.loc[both, "q0"] == seen.loc[both, "q1"]).all()  # the same model, where it is asked
+    assert about["provenance"]["early_snia_next"] != about["provenance"]["early_snia"]
+
+
+def test_without_sncosmos_data_it_says_so(tmp_path: Path, spark: SparkSession, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert spark
+    monkeypatch.setenv("SNCOSMO_DATA_DIR", str(tmp_path / "none"))
+    templates.templates.cache_clear()
+    if not app.registered_commands:
+        mount()
+    line = ["--home", str(tmp_path), "efficiency", "--number", "20", "--night", "0", "--module", "solar_system", "--no-plots"]
+    done = CliRunner().invoke(app, line)
+    assert done.exit_code == 0, done.output
+    assert "supernovae have built-in shapes" in done.stderr
+    assert "give --models sncosmo, which downloads" in done.stderr
+    assert read(folder_of(load(options={"broker": {"home": str(tmp_path)}}), "ztf"))[1]["models"] == ["built-in"]
+    assert "built-in shapes" not in CliRunner().invoke(app, [*line, "--models", "built-in"]).stderr
+    templates.templates.cache_clear()
+
+
 def test_what_is_not_there_is_told(tmp_path: Path, spark: SparkSession) -> None:
     assert spark
     settings = load(options={"broker": {"home": str(tmp_path)}})
-    with pytest.raises(ConfigError, match=r"of module 'features' no class can be asked; there are early_snia, extragalactic"):
-        measure(settings, Plan(number=1, night=0, modules=("features",)))
+    with pytest.raises(ConfigError, match=r"of module 'xmatch' no class can be asked: simulated things are in no catalogue; there are early_snia"):
+        measure(settings, Plan(number=1, night=0, modules=("xmatch",)))
+    with pytest.raises(ConfigError, match=r"of module 'mine' no class can be asked; .*; for a second version beside it set \[science.params.mine\] module"):
+        measure(settings, Plan(number=1, night=0, modules=("mine",)))
     with pytest.raises(ConfigError, match="no filter named 'none' for ztf; known: asteroid_candidates"):
         measure(settings, Plan(number=1, night=0, filters=("none",)))
     with pytest.raises(ConfigError, match="0 nights; expected 1 or more"):
@@ -150,5 +243,6 @@ def test_what_is_not_there_is_told(tmp_path: Path, spark: SparkSession) -> None:
     done = CliRunner().invoke(app, ["--home", str(tmp_path), "efficiency", "--number", "20", "--night", "0", "--module", "solar_system", "--no-plots"])
     assert done.exit_code == 0, done.output
     assert "known or candidate" in done.stdout
+    assert "by lot" in done.stdout
     assert "filter " not in done.stdout
     assert (tmp_path / "efficiency" / "ztf" / "efficiency.parquet").is_file()

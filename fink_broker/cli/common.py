@@ -6,6 +6,8 @@ import typer
 
 from fink_broker.settings import Settings
 
+MODELS = "spectra of supernovae: sncosmo (downloads what is missing of its data), built-in, or auto: sncosmo where all is on the machine"
+
 
 def settings_from(context: typer.Context) -> Settings:
     """The settings that the command line was started with."""

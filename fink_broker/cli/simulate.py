@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from fink_broker.cli.common import settings_from, with_options
+from fink_broker.cli.common import MODELS, settings_from, with_options
 
 MADE_UP = 1000  # alerts when nobody says how many
 
@@ -37,6 +37,7 @@ def simulate(
     like: Annotated[
         list[Path] | None, typer.Option(help="ZTF or LSST alerts whose nights the simulated sky has, instead of --nights: their visits, bands and depths")
     ] = None,
+    models: Annotated[str, typer.Option(help=MODELS)] = "auto",
     truth: Annotated[Path | None, typer.Option(help="write what the alerts of the simulated sky truly are to this Parquet file")] = None,
     first_chunk: Annotated[int, typer.Option(help="take up the simulated sky again at this chunk of nights", min=0)] = 0,
     json_lines: Annotated[bool, typer.Option("--json-lines", help="print events as JSON")] = False,
@@ -45,7 +46,7 @@ def simulate(
     from fink_broker import simulate as simulation
     from fink_broker.errors import ConfigError
     from fink_broker.skysim.population import mix_of
-    from fink_broker.skysim.templates import has_sncosmo
+    from fink_broker.skysim.templates import lacking
 
     display = display.replace(",", ".") if display else None
     settings = with_options(settings_from(context), kafka={"topic_partitions": partitions})
@@ -72,11 +73,11 @@ def simulate(
         available = None if loop else number or (alerts_per_observation or 0) * max(observations, 0) or MADE_UP
         if sky and (loop or kind):
             raise ConfigError("--sky has an end and kinds of its own; give --number instead of --loop, --mix instead of --kind")
-        if sky and not has_sncosmo():
-            note("supernovae have built-in shapes: sncosmo or its data are not on this machine; pip install sncosmo, then run sncosmo.get_source('salt3')")
+        if sky and models == "auto" and (missing := lacking()):
+            note(missing)
         start = night.toordinal() - simulation.MJD_ORDINAL if night else simulation.recent_mjd()
         if sky:
-            asked = {"number": available, "seed": seed, "start_mjd": start, "nights": nights, "mix": mix_of(mix), "first_chunk": first_chunk,
+            asked = {"number": available, "seed": seed, "start_mjd": start, "nights": nights, "mix": mix_of(mix), "models": models, "first_chunk": first_chunk,
                      "plan": _plan(like, surveys[0], seed) if like else None}  # fmt: skip
             packets = simulation.make_sky_packets(surveys, settings.schemas_path, asked, truth)
         else:

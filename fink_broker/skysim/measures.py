@@ -44,12 +44,18 @@ def measures(thing: SkyThing, epoch: int) -> dict[str, Any]:
         found |= {
             "ixx": width * 0.95 * (1 + one) * float(np.exp(spread * normal[7])), "iyy": width * 0.95 * (1 - one) * float(np.exp(spread * normal[8])),
             "ixy": width * (other + 0.5 * spread * normal[9]), "trailLength": max(trail, usual),
+            **({"trailAngle": trail_angle_deg(thing.scene.trail_angle)} if trail > usual else {}),
             "extendedness": _extendedness(snr, under > abs(flux) / 2, normal[9], good, dice[8]),
         }  # fmt: skip
     else:
         missing = ("ixx", "iyy", "ixy", "extendedness", "trailFlux", "trailFluxErr", "trailRa", "trailDec", "trailLength", "trailAngle")
         found |= dict.fromkeys(missing, None) | {"shape_flag": True}
     return found
+
+
+def trail_angle_deg(angle: float) -> float:
+    """Position angle of a trail [deg, -90 to 90, from north through east] that lies at some angle [rad] in the cutout, north up and east left."""
+    return float(np.degrees(angle) % 180 - 90)
 
 
 def science_error(thing: SkyThing, epoch: int) -> float:

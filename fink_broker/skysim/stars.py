@@ -124,12 +124,13 @@ def magnification(u: Floats) -> Floats:
 
 
 def _earth(mjd: Floats) -> tuple[Floats, Floats, Floats]:
-    """Place of the Sun seen from the Earth [au, equatorial]."""
+    """Direction of the Sun seen from the Earth (equatorial): its place [au] on a round orbit."""
     lon, tilt = sun_longitude(mjd), np.radians(23.4393)
     return np.cos(lon), np.sin(lon) * np.cos(tilt), np.sin(lon) * np.sin(tilt)
 
 
 def _signal_microlensing(things: Things, who: Ints, mjd: Floats, band: Ints, heaven: Heaven, rng: np.random.Generator) -> Floats:
+    """As seen from the moving Earth, in its frame at the peak (Gould 2004); u0 is counted with the source on the left of the passing lens."""
     truth = things.truth
     t0, ra, dec = truth["peak_mjd"], np.radians(things.ra), np.radians(things.dec)
 

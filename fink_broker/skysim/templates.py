@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from functools import lru_cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 
 from fink_broker.errors import ConfigError
 from fink_broker.skysim.cosmos import Floats, Ints
-from fink_broker.skysim.observatory import Observatory
+from fink_broker.skysim.observatory import LSST, ZTF, Observatory
 from fink_broker.skysim.thermal import planck_shape
 
 PHASES = np.arange(-50.0, 131.0, 1.0)  # rest frame [d]
@@ -78,12 +79,24 @@ def _at(table: Floats, one: Ints, two: Ints, three: Ints, phase: Floats) -> Floa
 
 
 def has_sncosmo() -> bool:
-    """Whether sncosmo and the data of SALT3 and of one series are on this machine (nothing is downloaded to find out)."""
+    """Whether sncosmo and all data that the simulated sky takes from it are on this machine (nothing is downloaded to find out)."""
     try:
         import sncosmo  # noqa: F401
     except ImportError:
         return False
-    return (data_folder() / "models" / "salt3").is_dir() and (data_folder() / "models" / "vincenzi").is_dir()
+    there = {file.stem.split("_")[1].lower() for file in (data_folder() / "models" / "vincenzi").glob("V19_*_noHostExtCorr.SED")}
+    wanted = {f"sn{name.removeprefix('v19-')}" for names in SERIES.values() for name in names}
+    folders = ("models/salt3", *(f"bandpasses/{site.name}" for site in (ZTF, LSST)))
+    return all((data_folder() / folder).is_dir() for folder in folders) and wanted <= there
+
+
+def lacking() -> str:
+    """Why supernovae have built-in shapes on this machine, and what to do; empty where they have sncosmo's spectra."""
+    if has_sncosmo():
+        return ""
+    if find_spec("sncosmo") is None:
+        return "supernovae have built-in shapes: sncosmo is not installed; pip install 'fink-broker[sky]', then give --models sncosmo, which downloads its data"
+    return f"supernovae have built-in shapes: data of sncosmo are not in {data_folder()}; give --models sncosmo, which downloads what is missing"
 
 
 def data_folder() -> Path:
@@ -112,6 +125,9 @@ def templates(site: Observatory, origin: str = "auto") -> Templates:
         import sncosmo
     except ImportError as error:
         raise ConfigError("templates of sncosmo were asked for, but it is not installed; pip install sncosmo, or choose built-in") from error
+    for one in (ZTF, LSST):  # so that what is downloaded once is there for every survey
+        for band in one.sncosmo_bands:
+            sncosmo.get_bandpass(band)
     passes = _passes(site, redshifts, sncosmo)
     tables = {kind: _table([_sed(sncosmo.get_source(name)) for name in names], passes, RED) for kind, names in SERIES.items()}
     tables["salt"] = _salt(sncosmo.get_source("salt3"), passes)
