@@ -10,13 +10,13 @@ class Extragalactic(ScienceModule):
     """Whether an alert may be of a transient in another galaxy.
 
     It is brighter than its reference; its nearest catalogued neighbour is further than `star_arcsec`, or no star, or none;
-    two of its detections of positive flux are at least `min_minutes` apart; no known Solar System object is within
+    two of its detections of positive flux, up to its own time, are at least `min_minutes` apart; no known Solar System object is within
     `ss_arcsec`. The first rule that fails is in `reason`.
     """
 
     name = "extragalactic"
-    version = "1.0"
-    inputs = ("flux", "neighbour_distance_arcsec", "neighbour_star_score", "ss_object_id", "ss_distance_arcsec", "lightcurve.mjd",
+    version = "1.1"
+    inputs = ("flux", "neighbour_distance_arcsec", "neighbour_star_score", "ss_object_id", "ss_distance_arcsec", "mjd", "lightcurve.mjd",
               "lightcurve.flux", "lightcurve.kind")  # fmt: skip
     outputs = {"passes": "boolean", "reason": "string"}
     star_arcsec: float = 1.5
@@ -29,8 +29,8 @@ class Extragalactic(ScienceModule):
         near, score = pd.to_numeric(alerts["neighbour_distance_arcsec"]), pd.to_numeric(alerts["neighbour_star_score"])
         distance = pd.to_numeric(alerts["ss_distance_arcsec"])
         moving = alerts["ss_object_id"].notna() & ~(distance > self.ss_arcsec) & ~(distance < 0)
-        rows, (mjd, flux, kind) = flat(*(alerts[column] for column in self.inputs[5:]))
-        good = (kind == "detection") & (flux.astype(float) > 0)
+        rows, (mjd, flux, kind) = flat(*(alerts[column] for column in self.inputs[6:]))
+        good = (kind == "detection") & (flux.astype(float) > 0) & ~(mjd.astype(float) > alerts["mjd"].to_numpy(float)[rows] + 1e-9)
         first, last = np.full(len(alerts), np.inf), np.full(len(alerts), -np.inf)
         np.minimum.at(first, rows[good], mjd[good].astype(float))
         np.maximum.at(last, rows[good], mjd[good].astype(float))

@@ -28,15 +28,15 @@ BANDS = ("u", "g", "r", "i", "z", "y")
 
 
 class Features(ScienceModule):
-    """Statistics of the difference fluxes [nJy; slopes nJy/d] of the detections in each band.
+    """Statistics of the difference fluxes [nJy; slopes nJy/d] of the detections in each band, up to the alert's own time.
 
     Null in bands with fewer than `min_points` detections (at least four: kurtosis needs them), and where a statistic is not
     defined. Of several detections of one time and band the first counts.
     """
 
     name = "features"
-    version = "1.1"
-    inputs = ("lightcurve.mjd", "lightcurve.band", "lightcurve.flux", "lightcurve.flux_err", "lightcurve.kind")
+    version = "1.2"
+    inputs = ("mjd", "lightcurve.mjd", "lightcurve.band", "lightcurve.flux", "lightcurve.flux_err", "lightcurve.kind")
     outputs = {f"{name}_{band}": "double" for band in BANDS for name in NAMES}
     where = "size(lightcurve.mjd) >= 4"
     min_points: int = 4
@@ -47,12 +47,13 @@ class Features(ScienceModule):
 
     def process(self, alerts: pd.DataFrame) -> pd.DataFrame:
         """One call of the package for all light curves of a batch."""
-        rows, (mjd, band, flux, err, kind) = flat(*(alerts[column] for column in self.inputs))
+        rows, (mjd, band, flux, err, kind) = flat(*(alerts[column] for column in self.inputs[1:]))
         mjd, flux, err = (values.astype(float) for values in (mjd, flux, err))
         code = np.full(len(rows), -1)
         for place, name in enumerate(BANDS):
             code[band == name] = place
-        chosen = np.flatnonzero((code >= 0) & (kind == "detection") & np.isfinite(mjd + flux) & (err > 0))
+        later = mjd > alerts["mjd"].to_numpy(float)[rows] + 1e-9
+        chosen = np.flatnonzero((code >= 0) & (kind == "detection") & np.isfinite(mjd + flux) & (err > 0) & ~later)
         key = rows[chosen] * len(BANDS) + code[chosen]  # one light curve for each alert and band
         order = np.lexsort((mjd[chosen], key))
         key, mjd, flux, err = key[order], *(values[chosen[order]] for values in (mjd, flux, err))

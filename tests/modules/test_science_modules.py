@@ -166,6 +166,7 @@ def test_solar_system_objects() -> None:
 )
 def test_extragalactic_cut(curve: list[dict[str, object]], near: float, score: float, ss: float | None, passes: bool) -> None:
     frame = alerts(curve, neighbour_distance_arcsec=[near], neighbour_star_score=[score], ss_object_id=["1" if ss else None], ss_distance_arcsec=[ss or np.nan])
+    frame["mjd"] = max(one["mjd"] for one in curve)
     assert run("extragalactic", frame)["passes"].tolist() == [passes]
 
 
