@@ -13,12 +13,16 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from fink_broker.errors import ConfigError, ModuleError
-from fink_broker.science_module import ScienceModule
+from fink_broker.science_module import ScienceModule, checked
 
 CARD = "README.md"
 CHECK = "check.parquet"  # inputs of the module for some alerts, and what they truly are in `truth`
 ROWS = ("output", "data", "date", "seed", "command", "sha256", "score", "limits")  # of the card's table
+EXPECTED = "check_expected.parquet"  # the outputs for those alerts, in the same order, as `fink model verify --write` found them
 TOLERANCE = 0.002  # of the score; processors differ in the last digits
+# Of each number in the outputs: absolute below 1, relative above. Other vector code and another order of sums change float64 by 1e-15, float32 by 5e-7.
+OUTPUT_TOLERANCE = 1e-5
+APART = 0.01  # share of the alerts (at least one) that may differ by more, or in a word: those that stand on the edge of a decision
 
 
 class Onnx:
@@ -71,7 +75,7 @@ def read_card(kind: type[ScienceModule]) -> Card:
 
 
 def verify(kind: type[ScienceModule]) -> list[str]:
-    """What is wrong with a module's model: its card, its hash, its score on the shipped check set; nothing if all agree."""
+    """What is wrong with a module's model: its card, its hash, its score and its outputs on the shipped check set; nothing if all agree."""
     try:
         card = read_card(kind)
     except ConfigError as error:
@@ -82,19 +86,68 @@ def verify(kind: type[ScienceModule]) -> list[str]:
     check = kind.folder_of() / CHECK
     if not check.is_file():
         return [*wrong, f"no check set {check}; the training command writes it"]
+    alerts = pd.read_parquet(check)
+    answers = outputs(kind, alerts)
     name, expected = card.score
-    value = measured(kind, pd.read_parquet(check), card.rows["output"], name)
+    value = measured(kind, answers[card.rows["output"]], alerts["truth"], name)
     if abs(value - expected) > TOLERANCE:
         wrong.append(f"{name} on the check set is {value:.4f}, and the card says {expected:.4f}; train it again, or mend {card.file}")
-    return wrong
+    return [*wrong, *_unexpected(kind, answers)]
 
 
-def measured(kind: type[ScienceModule], check: pd.DataFrame, output: str, score: str) -> float:
-    """A score of the module's output on a check set: roc_auc of a probability, or accuracy of a class."""
+def write_expected(kind: type[ScienceModule]) -> Path:
+    """Keep the outputs of a module on its check set as those that `verify` expects; the file."""
+    check = kind.folder_of() / CHECK
+    if not check.is_file():
+        raise ConfigError(f"no check set {check}; the training command writes it")
+    outputs(kind, pd.read_parquet(check)).to_parquet(kind.folder_of() / EXPECTED, compression="zstd", index=False)
+    return kind.folder_of() / EXPECTED
+
+
+def outputs(kind: type[ScienceModule], alerts: pd.DataFrame) -> pd.DataFrame:
+    """What a module tells of some alerts, in the types that it declares."""
     module = kind()
     module.setup()
-    found = module.process(check[list(module.inputs)].reset_index(drop=True))[output]
-    truth = check["truth"].reset_index(drop=True)
+    given = alerts[list(module.inputs)].reset_index(drop=True)
+    return pd.DataFrame({name: values.to_pandas() for name, values in checked(module, given, module.process(given)).items()})
+
+
+def _unexpected(kind: type[ScienceModule], found: pd.DataFrame) -> list[str]:
+    """Where outputs differ from those that are shipped by more than the tolerances."""
+    file = kind.folder_of() / EXPECTED
+    again = f"`fink model verify {kind.name} --write` writes it anew, if the change is meant"
+    if not file.is_file():
+        return [f"no expected outputs {file}; {again}"]
+    expected = pd.read_parquet(file)
+    if list(expected) != list(kind.outputs) or len(expected) != len(found):
+        return [f"{file} has {len(expected)} alerts and {', '.join(map(str, expected))}; expected {len(found)} and {', '.join(kind.outputs)}; {again}"]
+    apart = pd.DataFrame({name: _apart(found[name], expected[name], kind.outputs[name]) for name in kind.outputs})
+    number, most = int(apart.any(axis=1).sum()), max(1, int(APART * len(found)))
+    if number <= most:
+        return []
+    name = str(apart.sum().idxmax())
+    row = int(apart[name].to_numpy().argmax())
+    return [
+        f"{number} of {len(found)} alerts have other outputs than in {file} (at most {most} may, by more than {OUTPUT_TOLERANCE:g}); "
+        f"of alert {row} {name} is {found[name][row]}, and {expected[name][row]} was expected; {again}"
+    ]
+
+
+def _apart(found: pd.Series[Any], expected: pd.Series[Any], kind: str) -> NDArray[np.bool_]:
+    """Which values differ by more than the tolerance; a missing one from all but a missing one."""
+    one_missing, other_missing = found.isna().to_numpy(bool), expected.isna().to_numpy(bool)
+    if kind in ("float", "double", "int", "bigint"):
+        one, other = found.to_numpy(float), expected.to_numpy(float)
+        near = np.abs(one - other) <= OUTPUT_TOLERANCE * np.maximum(1, np.abs(other))
+    else:
+        near = np.array([np.array_equal(first, second) for first, second in zip(found, expected, strict=True)], bool)
+    different: NDArray[np.bool_] = (one_missing != other_missing) | (~one_missing & ~near)
+    return different
+
+
+def measured(kind: type[ScienceModule], found: pd.Series[Any], truth: pd.Series[Any], score: str) -> float:
+    """A score of a module's output on a check set: roc_auc of a probability, or accuracy of a class."""
+    truth = truth.reset_index(drop=True)
     if score == "accuracy":
         return float((found == truth).mean())
     if score == "roc_auc":

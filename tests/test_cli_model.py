@@ -24,7 +24,7 @@ def test_models_are_listed_and_verified(tmp_path: Path) -> None:
     assert "early_snia" in said
     assert " MB " in said
     code, said = run("verify", "early_snia", home=tmp_path)
-    assert (code, said.split()) == (0, ["early_snia", "good:", "hash,", "card", "and", "score", "agree"])
+    assert (code, said.split()) == (0, ["early_snia", "good:", "hash,", "card,", "score", "and", "outputs", "agree"])
 
 
 def test_a_module_without_a_model_is_told(tmp_path: Path) -> None:

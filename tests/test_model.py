@@ -1,6 +1,9 @@
 """Models and their cards; two versions side by side."""
 
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +12,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from fink_broker.errors import ConfigError, ModuleError
-from fink_broker.model import CHECK, ROWS, Onnx, read_card, roc_auc, verify
+from fink_broker.model import CHECK, EXPECTED, ROWS, Onnx, outputs, read_card, roc_auc, verify, write_expected
 from fink_broker.sample import sample
 from fink_broker.science import Chain, Registry, ScienceModule
 from fink_broker.settings import data_folder
@@ -60,6 +63,62 @@ def test_a_spoilt_model_is_found(tmp_path: Path) -> None:
         read_card(kind)
     card.unlink()
     assert "has a model and no card; write " in verify(kind)[0]
+
+
+def test_other_outputs_than_expected_are_found(tmp_path: Path) -> None:
+    kind = copied(tmp_path, "transient")
+    file = kind.folder_of() / EXPECTED
+    good = pd.read_parquet(file)
+    pd.testing.assert_frame_equal(good, outputs(kind, pd.read_parquet(kind.folder_of() / CHECK)), check_exact=False, rtol=1e-5, atol=1e-5)
+    assert len(good) == 300
+
+    def told(**changed: object) -> list[str]:
+        good.assign(**changed).to_parquet(file)
+        return verify(kind)
+
+    few, many = np.arange(300) < 3, np.arange(300) < 4
+    assert told(entropy=good["entropy"] + 9e-6, sn_ia=good["sn_ia"] - 9e-6) == []  # the last digits of other processors
+    assert told(entropy=good["entropy"] + few) == []  # a hundredth may stand on the edge of a decision
+    assert told(**{"class": good["class"].where(~few, "other one")}) == []
+    (wrong,) = told(entropy=good["entropy"] + many)
+    assert wrong.startswith("4 of 300 alerts have other outputs than in ")
+    assert "(at most 3 may, by more than 1e-05); of alert 0 entropy is " in wrong
+    assert "`fink model verify transient --write` writes it anew, if the change is meant" in wrong
+    assert "of alert 0 class is " in told(**{"class": good["class"].where(~many, "other one")})[0]
+    assert "of alert 0 sn_ia is " in told(sn_ia=good["sn_ia"].where(~many))[0]  # missing is not near to anything
+    good.head(20).to_parquet(file)
+    assert " has 20 alerts and class, " in verify(kind)[0]
+    file.unlink()
+    assert verify(kind)[0].startswith("no expected outputs ")
+    assert write_expected(kind) == file
+    assert verify(kind) == []
+    (kind.folder_of() / CHECK).unlink()
+    with pytest.raises(ConfigError, match="no check set .*; the training command writes it"):
+        write_expected(kind)
+
+
+def test_outputs_are_as_expected_without_the_processors_vectors() -> None:
+    """As on an older machine, as far as numpy, OpenBLAS and the C library can be told."""
+    older = {"NPY_DISABLE_CPU_FEATURES": "X86_V3 X86_V4 AVX512_ICL AVX512_SPR", "OPENBLAS_CORETYPE": "Nehalem",
+             "GLIBC_TUNABLES": "glibc.cpu.hwcaps=-AVX2,-FMA,-AVX512F"}  # fmt: skip
+    done = subprocess.run([sys.executable, "-W", "ignore", "-m", "fink_broker", "model", "verify"], env=os.environ | older, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.count("good: hash, card, score and outputs agree") == len(TRAINED)
+
+
+def test_outputs_are_as_expected_with_another_order_of_sums(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Networks as they are written, without the operations that onnxruntime joins: float32 is rounded elsewhere."""
+    import onnxruntime
+
+    started, plain = onnxruntime.InferenceSession, onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+
+    def session(file: Path, options: object, **others: object) -> object:
+        options.graph_optimization_level = plain  # type: ignore[attr-defined]
+        return started(file, options, **others)
+
+    monkeypatch.setattr(onnxruntime, "InferenceSession", session)
+    for name in TRAINED:
+        assert verify(REGISTRY.get(name)) == []
 
 
 def test_a_missing_model_is_told(tmp_path: Path) -> None:

@@ -32,10 +32,14 @@ def list_models(context: typer.Context) -> None:
 
 
 @app.command("verify")
-def verify_models(context: typer.Context, name: Annotated[str | None, typer.Argument(help="module; none: all with a model")] = None) -> None:
-    """Check the hash of each model, its card, and its score on the check set that is shipped with it."""
+def verify_models(
+    context: typer.Context,
+    name: Annotated[str | None, typer.Argument(help="module; none: all with a model")] = None,
+    write: Annotated[bool, typer.Option("--write", help="after training: keep the outputs on the check set as those that are expected")] = False,
+) -> None:
+    """Check the hash of each model, its card, and its score and outputs on the check set that is shipped with it."""
     from fink_broker.errors import ConfigError
-    from fink_broker.model import verify
+    from fink_broker.model import verify, write_expected
     from fink_broker.science import Registry
 
     registry = Registry.load(settings_from(context).modules_path)
@@ -46,7 +50,9 @@ def verify_models(context: typer.Context, name: Annotated[str | None, typer.Argu
         kind = registry.get(one)
         if not any(file.endswith(".onnx") for file in kind.model_files):
             continue
+        if write:
+            typer.echo(f"{one:<18}{write_expected(kind)} written", err=True)
         found = verify(kind)
         wrong += bool(found)
-        typer.echo(f"{one:<18}{'good: hash, card and score agree' if not found else 'WRONG ' + '; '.join(found)}")
+        typer.echo(f"{one:<18}{'good: hash, card, score and outputs agree' if not found else 'WRONG ' + '; '.join(found)}")
     raise typer.Exit(1 if wrong else 0)
