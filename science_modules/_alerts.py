@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
@@ -61,10 +60,9 @@ def columns(survey: str, packets: Sequence[bytes], wanted: Iterable[str], also: 
     from fink_broker.jobs.session import session
     from fink_broker.schema import SchemaLibrary
 
-    settings = load(options={"broker": {"home": str(Path(tempfile.gettempdir()) / "fink-evaluate")}})
     about = load_survey(data_folder("schemas"), survey)
     asked = {name: steps.column(name, about) for name in wanted} | dict(also or {})
-    spark, decoder = session(settings, "evaluate"), Decoder(about, SchemaLibrary.load(data_folder("schemas"), survey))
+    spark, decoder = session(load(), "evaluate"), Decoder(about, SchemaLibrary.load(data_folder("schemas"), survey))
     found = []
     for start in range(0, len(packets), AT_ONCE):
         rows = [(bytearray(value), survey, 0, start + place) for place, value in enumerate(packets[start : start + AT_ONCE])]

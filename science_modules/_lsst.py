@@ -51,12 +51,13 @@ def thing(record: dict[str, Any]) -> str:
     return f"{own.get('diaObjectId') or ''}/{own.get('ssObjectId') or ''}"
 
 
-def learned(survey: str, number: int = LEARNED, seed: int = SEED) -> Any:
-    """Cuts in magnitude and colour that name labels of the simulated sky, learned there; `.predict` of the first two columns of `_baseline.simple`."""
+def learned(survey: str, number: int = LEARNED, seed: int = SEED) -> tuple[Any, Any]:
+    """Cuts in magnitude and colour, learned on the simulated sky: of labels, and of groups, each alike; `.predict` of the first two of `_baseline.simple`."""
     alerts = list(simulated(survey, number, seed))
     frame = columns(survey, [packet for _, packet in alerts], curve.INPUTS)
     labels = np.array([alerts[place][0]["label"] for place in frame.index], object)
-    return cuts(simple(curve.points(frame), len(frame)), labels)
+    numbers = simple(curve.points(frame), len(frame))
+    return cuts(numbers, labels), cuts(numbers, groups(labels), alike=True)
 
 
 def groups(labels: Iterable[str]) -> NDArray[Any]:
@@ -83,9 +84,11 @@ def report(module: ScienceModule, paths: Sequence[Path], group: Mapping[str, str
     some = np.array([one is not None for one in known])
     right, things = known[some], np.array([thing(record) for record in records], object)[some]
     numbers = simple(curve.points(given), len(given))[some, :2]
+    by_label, by_group = learned("lsst")
     rules = {
         f"{module.name} {module.version}": np.array([group.get(one, "") if isinstance(one, str) else "" for one in made[some]], object),
-        "cuts in magnitude and colour, learned on the simulation": groups(learned("lsst").predict(numbers)),
+        "cuts in magnitude and colour, learned on the simulation": groups(by_label.predict(numbers)),
+        "the same of groups, each alike": by_group.predict(numbers),
         "always the most frequent group": np.full(len(right), pd.Series(right).mode()[0], object),
     }
     lines += ["", f"| right of {len(right)} alerts, {len(np.unique(things))} objects | alerts | objects | mean of the groups |", "|---|---|---|---|"]

@@ -105,8 +105,8 @@ def scores(guess: NDArray[Any], right: NDArray[Any], probability: NDArray[np.flo
     return f"{good.mean():.3f} | {f1:.3f} | {told}"
 
 
-def compared(out: pd.DataFrame, right: NDArray[Any], rule: NDArray[Any], named: Callable[[Iterable[str]], NDArray[Any]]) -> list[str]:
-    """Lines of the table of scores on alerts with truth; `named` turns labels into what truth is told in, "" stays."""
+def compared(out: pd.DataFrame, right: NDArray[Any], rules: dict[str, NDArray[Any]], named: Callable[[Iterable[str]], NDArray[Any]]) -> list[str]:
+    """Lines of the table of scores on alerts with truth; `named` turns labels into what truth is told in, "" stays, and `rules` guess in it."""
 
     def told(column: str) -> NDArray[Any]:
         found = ["".join(label(None if pd.isna(value) else value)) for value in out[column]]
@@ -118,7 +118,7 @@ def compared(out: pd.DataFrame, right: NDArray[Any], rule: NDArray[Any], named: 
         "|---|---|---|---|",
         f"| summary | {scores(told('summary.class'), right, out['summary.probability'].to_numpy(float, na_value=np.nan))} |",
         f"| transient alone | {scores(told('transient.class'), right, out['transient.probability'].to_numpy(float, na_value=np.nan))} |",
-        f"| cuts in magnitude and colour, learned on other simulated alerts | {scores(named(rule), right)} |",
+        *(f"| {name} | {scores(guess, right)} |" for name, guess in rules.items()),
         f"| always the most frequent ({often}) | {scores(np.full(len(right), often, object), right)} |",
     ]
 
@@ -154,7 +154,7 @@ def main() -> None:
     given = alerts_of(options.survey, options.paths, options.number, options.seed, options.mix)
     known, out = answers(chain, options.survey, given, curve.INPUTS)
     print(f"{classes(out)}\n")
-    said, rule = opinions(out), learned(options.survey, seed=options.seed + 1)
+    said, (by_label, by_group) = opinions(out), learned(options.survey, seed=options.seed + 1)
     numbers = simple(curve.points(out), len(out))[:, :2]
     if options.paths:
         tell = ztf_truth if options.survey == "ztf" else lsst_truth
@@ -171,7 +171,10 @@ def main() -> None:
 
     print("\n".join(agreement(said, truth)) + "\n")
     some = right != ""
-    print("\n".join(compared(out[some].reset_index(drop=True), right[some], rule.predict(numbers[some]), named)) + "\n")
+    rules = {"cuts in magnitude and colour, learned on other simulated alerts": named(by_label.predict(numbers[some]))}
+    if options.paths:
+        rules["the same of groups, each alike"] = by_group.predict(numbers[some])
+    print("\n".join(compared(out[some].reset_index(drop=True), right[some], rules, named)) + "\n")
     print("\n".join(found_as(out, right)))
 
 

@@ -9,6 +9,9 @@ import numpy as np
 import pytest
 
 from fink_broker import curve
+from fink_broker.science import Registry
+from fink_broker.settings import data_folder
+from fink_broker.skysim.kind import LABELS
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -61,3 +64,36 @@ def test_truth_of_an_lsst_alert(own: dict[str, object], matched: dict[str, str] 
     from science_modules import _lsst
 
     assert _lsst.truth({"diaSource": own, "xm": matched}) == group
+
+
+def test_a_module_is_counted_by_groups_beside_simple_rules(spark: SparkSession, shared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from science_modules import _lsst
+
+    class Always:
+        """A rule that says one thing."""
+
+        def __init__(self, word: str) -> None:
+            self.word = word
+
+        def predict(self, numbers: np.ndarray) -> np.ndarray:
+            return np.full(len(numbers), self.word, object)
+
+    monkeypatch.setattr(_lsst, "learned", lambda survey: (Always("AGN"), Always("asteroid")))
+    module = Registry.load(data_folder("science_modules")).get("transient")()
+    lines = _lsst.report(module, [shared / "alerts" / "lsst" / LSST[0]], {label: _lsst.GROUPS.get(label, "transient") for label in LABELS})
+    assert lines[0] == "57 real LSST alerts, 46 with truth"
+    asteroids = next(line for line in lines if line.startswith("| asteroid")).split("|")
+    assert [int(asteroids[2]), sum(int(cell) for cell in asteroids[3:-1])] == [16, 16]
+    scores = {line.split("|")[1].strip(): float(line.split("|")[2]) for line in lines[-4:]}
+    assert scores["cuts in magnitude and colour, learned on the simulation"] == scores["always the most frequent group"] == round(29 / 46, 3)
+    assert scores["the same of groups, each alike"] == round(16 / 46, 3)
+
+
+def test_cuts_of_groups_take_each_alike() -> None:
+    from science_modules._baseline import cuts
+
+    flat = np.zeros((400, 2))
+    flat[:90, 0] = 1.0  # of the fainter 90 sixty are stars, thirty asteroids: in shares of their kind asteroids are more
+    kinds = np.repeat(np.array(["star", "asteroid", "star"], object), [60, 30, 310])
+    assert cuts(flat, kinds).predict(np.array([[1.0, 0.0]]))[0] == "star"
+    assert cuts(flat, kinds, alike=True).predict(np.array([[1.0, 0.0]]))[0] == "asteroid"
