@@ -10,10 +10,12 @@ import pandas as pd
 import pytest
 
 from fink_broker import filter_function
+from fink_broker.contract import alert_rows as decoded_rows
 from fink_broker.errors import FilterError
 from fink_broker.filters import Filter, FilterSet, check, failing, load_filters, read_filter, route, topic_name, usable
 from fink_broker.jobs import steps
 from fink_broker.settings import data_folder, load
+from fink_broker.skysim.alerts import Campaign
 from fink_broker.survey import Survey, load_survey
 from fink_broker.testing import make_alerts
 from tests.alert_rows import alert_row, alert_rows
@@ -312,3 +314,16 @@ def test_the_brokers_own_filters_run_on_every_survey(enriched: tuple[Survey, Dat
 
 def topics_by_id(frame: DataFrame) -> dict[str, list[str]]:
     return {row["alert_id"]: row["topics"] for row in frame.select("alert_id", "topics").collect()}
+
+
+def test_trails_are_seldom_among_real_alerts_and_found_where_they_are(spark: SparkSession, shared: Path, tmp_path: Path) -> None:
+    settings = load(options={"broker": {"home": str(tmp_path)}})
+    (rule,) = (rule for rule in load_filters(data_folder("conf") / "filters", "lsst") if rule.name == "trails")
+    paths = [shared / "alerts" / "lsst" / name for name in ("lsst_v10_0_as_raw_avro_20260310.tar.xz", "lsst_v9_0_lsstcam_20250906.tar.xz")]
+    real = decoded_rows(settings, "lsst", 200, paths=paths).where("reason is null")
+    assert real.count() == 87
+    assert real.where("packet.diaSource.trailLength > 2 and abs(snr) > 5 and size(quality) = 0").count() == 6  # usual in bad seeing
+    assert real.where(rule.where).count() == 0
+    survey = load_survey(settings.schemas_path, "lsst")
+    trailed = decoded(spark, settings, survey, list(Campaign("lsst", 60, 4, mix={"trail": 1.0}, models="built-in").alerts()))
+    assert trailed.where(rule.where).count() > 30
