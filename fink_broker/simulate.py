@@ -111,33 +111,16 @@ def make_packets(
 ) -> Iterator[Packet]:
     """Made-up packets of several surveys in turn; `number` is the total, None for a stream without end; `start_mjd` as for make_alerts."""
     about = _known(surveys, schemas)
-    shares = [None] * len(surveys) if number is None else _shares(number, len(surveys))
-    streams = {name: make_alerts(name, share, seed, start_mjd, kinds, schemas) for name, share in zip(surveys, shares, strict=True)}
-    return _turns(streams, about)
+    parts = [None] * len(surveys) if number is None else shares(number, len(surveys))
+    return in_turn([encoded(about[name], make_alerts(name, part, seed, start_mjd, kinds, schemas)) for name, part in zip(surveys, parts, strict=True)])
 
 
 def make_sky_packets(surveys: Sequence[str], schemas: Path, campaign: Mapping[str, Any], truth: Path | None = None) -> Iterator[Packet]:
     """Packets of the simulated sky, several surveys in turn; `campaign` as skysim's Campaign takes it, `number` in all; `truth` is written as Parquet."""
-    from fink_broker.skysim.alerts import Campaign
-    from fink_broker.skysim.truth import TruthTable
+    from fink_broker.skysim.stream import planned, sky_packets
 
-    about = _known(surveys, schemas)
-    shares = _shares(int(campaign["number"]), len(surveys))
-    planned = [Campaign(name, **{**campaign, "number": share, "schemas": schemas}) for name, share in zip(surveys, shares, strict=True) if share]
-    streams = {one.survey: one.alerts() for one in planned}
-
-    def written(table: TruthTable) -> Iterator[Packet]:
-        with table:  # which is whole before the last packet goes out: whoever takes so many and no more never comes back
-            packets = _turns(streams, about, table.add)
-            held = next(packets, None)
-            for packet in packets:
-                if held:
-                    yield held
-                held = packet
-        if held:
-            yield held
-
-    return written(TruthTable(truth)) if truth else _turns(streams, about)
+    _known(surveys, schemas)
+    return sky_packets(planned(surveys, schemas, campaign), schemas, truth)
 
 
 def _known(surveys: Sequence[str], schemas: Path) -> dict[str, Survey]:
@@ -147,21 +130,29 @@ def _known(surveys: Sequence[str], schemas: Path) -> dict[str, Survey]:
     return about
 
 
-def _shares(number: int, parts: int) -> list[int]:
+def shares(number: int, parts: int) -> list[int]:
+    """A number in whole parts, as alike as can be."""
     return [number // parts + (place < number % parts) for place in range(parts)]
 
 
-def _turns(streams: dict[str, Iterator[MadeAlert]], about: dict[str, Survey], note: Callable[[MadeAlert], None] = lambda made: None) -> Iterator[Packet]:
-    """A packet of each survey in turn, until all are at their end."""
-    running = dict(streams)
+def encoded(about: Survey, alerts: Iterable[MadeAlert], note: Callable[[MadeAlert], None] | None = None, chunk: int | None = None) -> Iterator[Packet]:
+    """Alerts as packets; `note` is told of each."""
+    for made in alerts:
+        if note:
+            note(made)
+        yield Packet(about.name, encode(about, made.packet), made.alert_id, made.object_id, made.mjd, made.packet, chunk)
+
+
+def in_turn(streams: Sequence[Iterator[Packet]]) -> Iterator[Packet]:
+    """A packet of each stream in turn, until all are at their end."""
+    running = list(streams)
     while running:
-        for name in list(running):
-            made = next(running[name], None)
-            if made is None:
-                del running[name]
+        for stream in list(running):
+            packet = next(stream, None)
+            if packet is None:
+                running.remove(stream)
             else:
-                note(made)
-                yield Packet(name, encode(about[name], made.packet), made.alert_id, made.object_id, made.mjd, made.packet)
+                yield packet
 
 
 def read_alerts(paths: Sequence[Path], schemas: Path, say: Say = print, surveys: Sequence[str] | None = None, display: str | None = None) -> Spool:
@@ -205,6 +196,7 @@ class _Sender:
         self.display = display.replace(",", ".") if display else None
         self.topics = {name: topics.get(name, about.topic) for name, about in load_surveys(settings.schemas_path).items()}
         self.made: set[str] = set()
+        self.chunk: dict[str, int | None] = {}  # of the last packet of a survey
         self.taken: Counter[tuple[str, str, int]] = Counter()  # survey, topic, partition of what Kafka has
         self.unplaced: Counter[tuple[str, str, int]] = Counter()  # the same of what it has without having said at which offset
         options = {"linger_ms": 20, "compression_type": "none", "queue_buffering_max_kbytes": 131072, "partitioner": "murmur2_random"}
@@ -223,11 +215,10 @@ class _Sender:
         except KeyboardInterrupt:
             ended = "stopped"
         finally:
-            left = self.producer.flush(self.settings.kafka.timeout_seconds + 45)
+            left = self._flush()
         self._check()
         self._place()
-        if left:
-            raise Unavailable(f"{left} alerts were not confirmed by Kafka at {self.settings.bootstrap_servers}; check that it runs, then send them again")
+        self._check(left)
         event = {"event": ended, "sent": self.sent.number, **self.sent.by_survey, "seconds": round(time.time() - begin, 3)}
         self.tell(event | ({"first": shown[0], "last": shown[-1]} if shown else {}))
 
@@ -281,6 +272,11 @@ class _Sender:
         from confluent_kafka import KafkaException
 
         topic, survey, sent = self.topics[packet.survey], packet.survey, self.sent
+        before = self.chunk.get(survey)
+        self.chunk[survey] = packet.chunk
+        if before is not None and before != packet.chunk:
+            self._check(self._flush())
+            self.tell({"event": "chunk sent", "survey": survey, "chunk": before, "first_chunk": packet.chunk})
         if topic not in self.made:
             kafka.ensure_topics(self.settings, [topic], "input")
             self.made.add(topic)
@@ -321,9 +317,15 @@ class _Sender:
                 self.sent.confirm(survey, topic, partition, offset)
         self.unplaced.clear()
 
-    def _check(self) -> None:
+    def _flush(self) -> int:
+        """Wait until Kafka has confirmed all; gives how many it has not."""
+        return int(self.producer.flush(self.settings.kafka.timeout_seconds + 45))
+
+    def _check(self, left: int = 0) -> None:
         if self.sent.failed:
             raise StoreError(f"Kafka refused {len(self.sent.failed)} alerts: {self.sent.failed[0]}; check the topic's max.message.bytes")
+        if left:
+            raise Unavailable(f"{left} alerts were not confirmed by Kafka at {self.settings.bootstrap_servers}; check that it runs, then send them again")
 
 
 def as_line(event: dict[str, Any]) -> str:

@@ -21,6 +21,7 @@ class Packet:
     object_id: str = ""
     mjd: float = math.inf
     display: dict[str, Any] = field(default_factory=dict, repr=False)
+    chunk: int | None = None  # of a simulated campaign that has several
 
 
 class Spool:

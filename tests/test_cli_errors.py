@@ -63,6 +63,8 @@ def told(done: subprocess.CompletedProcess[str]) -> str:
         (["demo", "--once", "--alerts", "/nowhere"], {}, ["no file or folder /nowhere", "give Avro files, folders or tars"]),
         (["simulate", "/nowhere"], DEAD, ["no file or folder /nowhere", "give Avro files, folders or tars"]),
         (["simulate", "--survey", "ztff"], DEAD, ["no survey named 'ztff'", "known: elasticc, lsst, ztf"]),
+        (["simulate", "--sky", "--survey", "ztf", "--first-chunk", "2"], DEAD, ["--first-chunk goes on with the --sky campaign of one --survey", "--night"]),
+        (["simulate", "--sky", "--survey", "ztf", "--survey", "lsst", "--first-chunk", "2", "--night", "2026-02-03"], DEAD, ["campaign of one --survey"]),
         (["simulate", "--like", "x.avro"], DEAD, ["--like gives the simulated sky nights of real", "leave files, --night, --first-chunk out"]),
         (["filter", "show", "brigt"], {}, ["no filter named 'brigt'", "did you mean 'bright'?", "`fink filter new brigt`"]),
         (["schema", "show", "ztf", "99"], {}, ["no version 99 of ztf", "known: 1.3"]),

@@ -91,3 +91,27 @@ def test_what_kafka_has_without_saying_where_is_placed(monkeypatch: pytest.Monke
     sender._place()
     assert sender.sent.spans("ztf") == {"ztf_alerts": {0: span}}
     assert sender.sent.number == len(told) + unplaced
+
+
+def test_a_chunk_is_told_when_kafka_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[object] = []
+
+    class Producer:
+        def produce(self, topic: str, value: bytes, key: bytes | None, on_delivery: object) -> None:
+            told.append(value)
+
+        def poll(self, seconds: float) -> None: ...
+
+        def flush(self, seconds: float) -> int:
+            told.append("flushed")
+            return 0
+
+    monkeypatch.setattr("confluent_kafka.Producer", lambda options: Producer())
+    monkeypatch.setattr(simulate.kafka, "ensure_topics", lambda *_: None)
+    packets = [Packet(name, name.encode(), chunk=chunk) for name, chunk in (("ztf", 4), ("lsst", 0), ("ztf", 4), ("ztf", 6), ("lsst", 0), ("ztf", 6))]
+    simulate.send(load(), packets, tell=lambda event: told.append(event) if event["event"] == "chunk sent" else None)
+    event = {"event": "chunk sent", "survey": "ztf", "chunk": 4, "first_chunk": 6}
+    assert told == [b"ztf", b"lsst", b"ztf", "flushed", event, b"ztf", b"lsst", b"ztf", "flushed"]
+    told.clear()
+    simulate.send(load(), [Packet("ztf", b"a"), Packet("ztf", b"b")], tell=lambda event: None)
+    assert told == [b"a", b"b", "flushed"]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from collections.abc import Callable
+from datetime import date, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -38,8 +39,10 @@ def simulate(
         list[Path] | None, typer.Option(help="ZTF or LSST alerts whose nights the simulated sky has, instead of --nights: their visits, bands and depths")
     ] = None,
     models: Annotated[str, typer.Option(help=MODELS)] = "auto",
-    truth: Annotated[Path | None, typer.Option(help="write what the alerts of the simulated sky truly are to this Parquet file")] = None,
-    first_chunk: Annotated[int, typer.Option(help="take up the simulated sky again at this chunk of nights", min=0)] = 0,
+    truth: Annotated[
+        Path | None, typer.Option(help="write what the alerts of the simulated sky truly are here: a Parquet file, or a folder with one a chunk")
+    ] = None,
+    first_chunk: Annotated[int, typer.Option(help="take up the simulated sky again at this chunk of nights (some 100,000 alerts)", min=0)] = 0,
     json_lines: Annotated[bool, typer.Option("--json-lines", help="print events as JSON")] = False,
 ) -> None:
     """Send alerts in time order, keyed by object."""
@@ -51,14 +54,18 @@ def simulate(
     display = display.replace(",", ".") if display else None
     settings = with_options(settings_from(context), kafka={"topic_partitions": partitions})
 
+    resume: dict[str, str] = {}  # options that name a survey's campaign
+
     def tell(event: dict[str, Any]) -> None:
+        if event["event"] == "chunk sent":
+            event |= {"to_go_on": f"{resume[event['survey']]} --first-chunk {event['first_chunk']}"}
         typer.echo(simulation.as_json(event) if json_lines else simulation.as_line(event))
 
     def note(text: str) -> None:
         typer.echo(simulation.as_json({"event": "note", "text": text}) if json_lines else text, err=not json_lines)
 
     rhythm = simulation.Rhythm(rate, alerts_per_observation, observations, interval)
-    surveys = survey or list(settings.broker.surveys)
+    surveys = list(dict.fromkeys(survey or settings.broker.surveys))
     packets: Any
     if like and (alerts or not sky or night or first_chunk or surveys not in (["ztf"], ["lsst"])):
         raise ConfigError("--like gives the simulated sky nights of real alerts; add --sky --survey ztf (or lsst); leave files, --night, --first-chunk out")
@@ -75,11 +82,14 @@ def simulate(
             raise ConfigError("--sky has an end and kinds of its own; give --number instead of --loop, --mix instead of --kind")
         if sky and models == "auto" and (missing := lacking()):
             note(missing)
+        if first_chunk and not (sky and night and len(surveys) == 1):
+            raise ConfigError("--first-chunk goes on with the --sky campaign of one --survey, its own --number and first --night: as the line of a chunk says")
         start = night.toordinal() - simulation.MJD_ORDINAL if night else simulation.recent_mjd()
         if sky:
             asked = {"number": available, "seed": seed, "start_mjd": start, "nights": nights, "mix": mix_of(mix), "models": models, "first_chunk": first_chunk,
                      "plan": _plan(like, surveys[0], seed) if like else None}  # fmt: skip
             packets = simulation.make_sky_packets(surveys, settings.schemas_path, asked, truth)
+            resume |= _resume(surveys, settings.schemas_path, asked, note)
         else:
             packets = simulation.make_packets(surveys, settings.schemas_path, available, seed, kind, start)
     what = "simulated sky" if sky else "made up"
@@ -93,6 +103,18 @@ def simulate(
         note(text)
     chosen = dict.fromkeys(_names(settings), topic) if topic else None
     simulation.send(settings, packets, number=plan.to_send, rhythm=rhythm, topics=chosen, display=display, tell=tell)
+
+
+def _resume(surveys: list[str], schemas: Path, asked: dict[str, Any], note: Callable[[str], None]) -> dict[str, str]:
+    """By survey, the options with which its campaign can be taken up again; says how it is cut."""
+    from fink_broker.simulate import MJD_ORDINAL
+    from fink_broker.skysim.stream import planned
+
+    night = date.fromordinal(int(asked["start_mjd"]) + MJD_ORDINAL)
+    campaigns = [one for one in planned(surveys, schemas, asked) if one.chunks > 1]
+    for one in campaigns:
+        note(f"{one.survey}: {one.chunks} chunks of {one.chunk_nights} nights from {night} on; all things are looked at once before the first alert")
+    return {one.survey: f"--survey {one.survey} --number {one.number} --night {night}" for one in campaigns}
 
 
 def _plan(like: list[Path], survey: str, seed: int) -> Any:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from fink_broker.skysim.asteroids import earth, heliocentric, moving
+from fink_broker.skysim.cosmos import Floats
 from fink_broker.skysim.measures import measures, science_error
 from fink_broker.skysim.observation import true_noise
 from fink_broker.skysim.observatory import ZTF, Observatory
@@ -23,7 +24,21 @@ from fink_broker.testing.packets import Packer, kept
 from fink_broker.testing.ztf import MISSING, NOT_MEASURED, UNIT, ZERO_POINT, Ztf
 
 NAMES = 26**7
+MILLION = 1_000_000  # things that have a number of their own within a visit
 SMALLEST = 30  # [pixels] LSST cuts out its footprint of a detection, or this: 148 of 148 real alerts
+
+
+class Rows(Sequence[list[float]]):
+    """Numbers of each visit as lists, of which few are asked for: kept as an array, which takes a quarter of the memory."""
+
+    def __init__(self, values: Floats) -> None:
+        self.values = values
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def __getitem__(self, place: Any) -> Any:
+        return self.values[place].tolist()
 
 
 @dataclass
@@ -35,7 +50,7 @@ class SkyThing(MadeObject):
     forced: list[float] = field(default_factory=list)
     seeing: list[float] = field(default_factory=list)  # [arcsec]
     scores: list[float] = field(default_factory=list)  # real-bogus
-    bells: list[list[float]] = field(default_factory=list)  # independent normal numbers of each visit
+    bells: Sequence[list[float]] = field(default_factory=list)  # independent normal numbers of each visit
     template: list[float] = field(default_factory=list)  # [nJy] by band
     near: tuple[float, float, float] = (0.0, 0.0, 0.0)  # nearest catalogued source: distance [arcsec], star score, magnitude
     age_days: float = 0.0
@@ -59,6 +74,8 @@ def once(thing: MadeObject, what: str, epoch: int, make: Callable[[], dict[str, 
     found = thing.records.get((what, epoch))
     if found is None:
         found = thing.records[what, epoch] = Kept(make())
+        if what != "forced":  # the detection's own alert has gone, or will not come
+            thing.records.pop(epoch, None)
     return found
 
 
@@ -90,11 +107,11 @@ class SkyZtf(Ztf):
 
     @staticmethod
     def _count(thing: MadeObject, epoch: int) -> int:
-        return thing.number % 1_000_000  # a visit of a thing has a pid of its own
+        return thing.number % MILLION  # a visit of a thing has a pid of its own
 
     def _visit(self, thing: MadeObject, epoch: int) -> dict[str, Any]:
         visit = super()._visit(thing, epoch)
-        return visit | {"magzpsci": _zero_point(visit)}
+        return visit | {"magzpsci": _zero_point(visit), "pid": visit["pid"] + thing.number // MILLION}
 
     def _candidate(self, thing: MadeObject, epoch: int) -> dict[str, Any]:
         assert isinstance(thing, SkyThing)
@@ -173,13 +190,18 @@ class SkyLsst(_Once, Lsst):
 
     @staticmethod
     def _count(thing: MadeObject, epoch: int) -> int:
-        return thing.number % 1_000_000
+        return thing.number % MILLION
 
     def _source(self, thing: MadeObject, epoch: int) -> dict[str, Any]:
         assert isinstance(thing, SkyThing)
         values = super()._source(thing, epoch)
-        values |= measures(thing, epoch) | {"reliability": thing.scores[epoch]}
+        values |= measures(thing, epoch) | {"reliability": thing.scores[epoch], "diaSourceId": values["diaSourceId"] + self._beyond(thing)}
         return values
+
+    def _beyond(self, thing: MadeObject) -> int:
+        """What the ids of a visit have more where there are more than a million things: they take the places of other seeds."""
+        own = self.seed % 100
+        return ((own + thing.number // MILLION) % 100 - own) * MILLION
 
     def _forced_of(self, thing: MadeObject, seen: list[int], epoch: int) -> list[int]:
         """Those after the first detection, with which the object began, and the alert's own."""
@@ -189,7 +211,8 @@ class SkyLsst(_Once, Lsst):
         assert isinstance(thing, SkyThing)
         values = super()._forced(thing, epoch)
         science = thing.forced[epoch] + thing.under(epoch)
-        return values | {"psfFlux": thing.forced[epoch], "scienceFlux": science, "scienceFluxErr": science_error(thing, epoch)}
+        return values | {"psfFlux": thing.forced[epoch], "scienceFlux": science, "scienceFluxErr": science_error(thing, epoch),
+                         "diaForcedSourceId": values["diaForcedSourceId"] + self._beyond(thing)}  # fmt: skip
 
     def _solar_system(self, thing: MadeObject, epoch: int, source: dict[str, Any], moving_id: int) -> dict[str, Any]:
         """Geometry and orbit as they are."""

@@ -46,7 +46,7 @@ class MadeObject:
     depth: list[float]
     detections: list[int]
     template_flux: float
-    dice: list[list[float]]
+    dice: Sequence[list[float]]
     luck: list[float]
     known: bool = False
     speed_deg_per_day: float = 0.0

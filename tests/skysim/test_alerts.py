@@ -91,16 +91,13 @@ def test_asteroids_are_found_again_in_the_same_night() -> None:
     assert len({one.object_id for one in alerts}) == 200
 
 
-def test_chunks_stand_alone() -> None:
-    whole = Campaign("elasticc", 60_000, seed=7, nights=4, models="built-in")
-    assert (whole.chunk_nights, whole.chunks) == (2, 2)
-    assert whole.size(0) + whole.size(1) == 60_000
-    small = Campaign("elasticc", 90, seed=7, nights=3, models="built-in")
-    assert [one.alert_id for one in small.alerts()] == [one.alert_id for one in small.chunk(0)]
-    first = next(Campaign("elasticc", 60_000, seed=7, nights=4, models="built-in", mix={"rr_lyrae": 1.0}, first_chunk=1).alerts())
-    assert first.mjd > whole.start_mjd + 1.5
+def test_campaigns_that_cannot_be_are_refused() -> None:
     with pytest.raises(ConfigError, match="no simulated sky for survey 'x'"):
         Campaign("x", 5)
+    with pytest.raises(ConfigError, match="0 alerts of 3 nights, 100000 a chunk; expected 1 or more of each"):
+        Campaign("ztf", 0)
+    with pytest.raises(ConfigError, match="no chunk 3 of 10000000 lsst alerts; expected 0 to 2"):
+        Campaign("lsst", 10_000_000, first_chunk=3)
 
 
 def test_the_truth_is_written_beside(tmp_path: Path) -> None:
