@@ -113,7 +113,7 @@ def _resume(surveys: list[str], schemas: Path, asked: dict[str, Any], note: Call
     night = date.fromordinal(int(asked["start_mjd"]) + MJD_ORDINAL)
     campaigns = [one for one in planned(surveys, schemas, asked) if one.chunks > 1]
     for one in campaigns:
-        note(f"{one.survey}: {one.chunks} chunks of {one.chunk_nights} nights from {night} on; all things are looked at once before the first alert")
+        note(f"{one.survey}: {one.chunks} chunks of {one.chunk_nights} nights from {night} on, first chunk {one.first_chunk}; a minute until the first alert")
     return {one.survey: f"--survey {one.survey} --number {one.number} --night {night}" for one in campaigns}
 
 

@@ -83,7 +83,8 @@ class TruthFolder:
         folder.mkdir(parents=True, exist_ok=True)
         for one in campaigns:
             about = folder / f"_{one.survey}.json"  # readers of Parquet pass over it
-            text = json.dumps({name: value for name, value in asdict(one).items() if name not in ("schemas", "first_chunk", "plan")}, sort_keys=True)
+            values = asdict(one) | {"start_mjd": float(one.start_mjd)}
+            text = json.dumps({name: value for name, value in values.items() if name not in ("schemas", "first_chunk", "plan")}, sort_keys=True)
             if about.exists() and about.read_text() != text:
                 raise ConfigError(f"{folder} holds the truth of another campaign of {one.survey}: {about.read_text()}, not {text}; give another folder")
             growing = folder / f".{about.name}"

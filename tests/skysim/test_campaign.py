@@ -10,7 +10,9 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from typer.testing import CliRunner
 
+from fink_broker.cli import app, mount
 from fink_broker.errors import ConfigError
 from fink_broker.settings import data_folder
 from fink_broker.simulate import make_sky_packets
@@ -167,3 +169,21 @@ def test_a_folder_of_another_campaign_is_left_alone(tmp_path: Path) -> None:
 def test_packets_of_one_chunk_have_no_number(tmp_path: Path) -> None:
     found: list[Packet] = list(islice(make_sky_packets(["ztf"], FOLDER, {"number": 20, "models": "built-in"}), 5))
     assert {packet.chunk for packet in found} == {None}
+
+
+def test_the_command_tells_how_to_go_on(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def send(settings: Any, packets: Any, tell: Any, **more: Any) -> None:
+        tell({"event": "chunk sent", "survey": "lsst", "chunk": 7, "first_chunk": 9})
+
+    monkeypatch.setattr("fink_broker.simulate.send", send)
+    monkeypatch.setenv("FINK_KAFKA__BOOTSTRAP_SERVERS", "127.0.0.1:9")
+    if not app.registered_commands:
+        mount()
+    run = ["--home", str(tmp_path), "simulate", "--sky", "--nights", "365", "--truth", str(tmp_path / "truth")]
+    both = CliRunner().invoke(app, [*run, "--survey", "ztf", "--survey", "lsst", "--number", "20000000", "--night", "2026-02-03"], catch_exceptions=False)
+    assert "ztf: 122 chunks of 3 nights from 2026-02-03 on, first chunk 0; a minute until the first alert" in both.output
+    options = "--survey lsst --number 10000000 --night 2026-02-03 --first-chunk 9"
+    assert f"chunk sent: survey lsst, chunk 7, first chunk 9, to go on {options}\n" in both.output
+    again = CliRunner().invoke(app, [*run, *options.split()], catch_exceptions=False)
+    assert "lsst: 122 chunks of 3 nights from 2026-02-03 on, first chunk 9" in again.output
+    assert f"to go on {options}\n" in again.output
