@@ -17,7 +17,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from fink_broker import curve
-from fink_broker.efficiency import EXTRAGALACTIC
+from fink_broker.question import EXTRAGALACTIC
 from fink_broker.science import Chain, Registry
 from fink_broker.settings import data_folder
 from fink_broker.skysim.kind import LABELS

@@ -19,7 +19,13 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 REGISTRY = Registry.load(data_folder("science_modules"))
+SURVEYS = ("ztf", "lsst")
 LATER = {"detection": (1e-3, 0.9, 12.0), "limit": (0.4, 3.0), "forced": (0.7, 29.0)}  # [d] after the alert
+
+
+def of(survey: str) -> list[str]:
+    """Modules that run on alerts of a survey."""
+    return [name for name in REGISTRY if {"*", survey} & set(REGISTRY.get(name).surveys)]
 
 
 @pytest.fixture(scope="module")
@@ -28,10 +34,10 @@ def settings(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> S
     return load(options={"broker": {"home": str(tmp_path_factory.mktemp("home"))}})
 
 
-@pytest.fixture(scope="module", params=["ztf", "lsst"])
+@pytest.fixture(scope="module")
 def alerts(settings: Settings, request: pytest.FixtureRequest) -> pd.DataFrame:
     """Neutral and packet columns after the real decoding, and the history: what any module of a survey reads."""
-    kinds = [REGISTRY.get(name) for name in REGISTRY if {"*", request.param} & set(REGISTRY.get(name).surveys)]
+    kinds = [REGISTRY.get(name) for name in of(request.param)]
     columns = dict.fromkeys(column for kind in kinds for column in columns_of(kind, REGISTRY) if column not in past.HISTORY)
     frame = decoded(settings, request.param, 150, tuple(dict.fromkeys(["survey", "band", "mag", *columns, *past.NEEDED])), seed=11)
     frame.loc[0, ["ra", "dec"]] = 10.684708, 41.268751  # M31, which is catalogued
@@ -68,11 +74,9 @@ def outputs(settings: Settings, name: str, frame: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame({field: list(map(repr, values.to_pylist())) for field, values in checked(module, given, module.process(given.copy())).items()})
 
 
-@pytest.mark.parametrize("name", list(REGISTRY))
+@pytest.mark.parametrize(("name", "alerts"), [(name, survey) for survey in SURVEYS for name in of(survey)], indirect=["alerts"])
 def test_points_later_than_the_alert_count_for_nothing(name: str, settings: Settings, alerts: pd.DataFrame) -> None:
     print("seeds 11, 3")
-    if not {"*", alerts["survey"][0]} & set(REGISTRY.get(name).surveys):
-        pytest.skip(f"{name} is not for {alerts['survey'][0]}")
     assert alerts["lightcurve.mjd"].map(len).max() > 20
     before, after = outputs(settings, name, alerts), outputs(settings, name, with_later_points(alerts, 3))
     changed = [field for field in before if not before[field].equals(after[field])]
