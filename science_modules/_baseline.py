@@ -38,14 +38,14 @@ def simple(points: curve.Points, number: int) -> NDArray[np.float64]:
     return np.column_stack([magnitude, colour, fading, np.log1p(detections), np.log1p(-oldest), both])
 
 
-def cuts(table: NDArray[np.float64], wanted: NDArray[Any], alike: bool = False) -> Any:
-    """Cuts in magnitude and colour alone, as a tree of at most four in a row finds them; call `.predict(table[:, :2])`.
+def cuts(table: NDArray[np.float64], wanted: NDArray[Any], depth: int = DEPTH, alike: bool = False) -> Any:
+    """Cuts in magnitude and colour alone, as a tree of at most `depth` in a row finds them; call `.predict(table[:, :2])`.
 
     `alike`: every class weighs as much, however common it is.
     """
     from sklearn.tree import DecisionTreeClassifier
 
-    return DecisionTreeClassifier(max_depth=DEPTH, min_samples_leaf=LEAST, random_state=1, class_weight="balanced" if alike else None).fit(table[:, :2], wanted)
+    return DecisionTreeClassifier(max_depth=depth, min_samples_leaf=LEAST, random_state=1, class_weight="balanced" if alike else None).fit(table[:, :2], wanted)
 
 
 def regression(table: NDArray[np.float64], wanted: NDArray[Any]) -> Any:

@@ -1,6 +1,7 @@
 """Trains early_snia on the simulated sky: python -m science_modules.early_snia.train [--things N] [--seed N] [--labelled FILE] [--out FOLDER].
 
 FILE holds alerts that somebody has labelled, in Parquet: the columns `mjd` and `lightcurve.…` that the module takes, and `is_ia`.
+With --learning no model is kept: what labels are worth that are asked for by entropy and at random is printed.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from fink_broker.errors import ConfigError
 from fink_broker.model import roc_auc, sha256
 from fink_broker.skysim import Sky, light_curves
 from science_modules._baseline import cuts, regression, simple
+from science_modules.early_snia import learning
 from science_modules.early_snia.evaluate import PURITIES, efficiency
 from science_modules.early_snia.rise import DAYS, MISSING, NAMES, features
 
@@ -80,6 +82,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=11)
     parser.add_argument("--labelled", type=Path, help="Parquet of labelled alerts that are learned beside the simulated ones")
     parser.add_argument("--weight", type=float, default=WEIGHT, help="of a labelled alert; a simulated one has 1")
+    parser.add_argument("--learning", action="store_true", help="only: the worth of labels asked for by entropy and at random, on the things simulated")
     parser.add_argument("--out", type=Path, default=FOLDER)
     options = parser.parse_args()
     from skl2onnx import to_onnx
@@ -89,6 +92,9 @@ def main() -> None:
     values, enough, plain = table(alerts)
     good = (truth["label"] == "SN Ia").to_numpy()
     test = np.random.default_rng(options.seed).random(len(alerts)) < 0.2
+    if options.learning:
+        print("\n".join(learning.table(grown, values[enough], good[enough], np.random.default_rng(options.seed).random(int(enough.sum())) < 0.3, range(20))))
+        return
     seen, told, weight = values[enough & ~test], good[enough & ~test], None
     if options.labelled:
         more, answers = labelled(options.labelled)

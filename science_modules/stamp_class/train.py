@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import time
 from pathlib import Path
 from typing import Any
 
@@ -147,6 +148,7 @@ def lighter(cutout: bytes) -> bytes:
 
 def main() -> None:
     """Simulate, train, calibrate, test on other things of the same sky, write the model and its check set."""
+    started = time.time()
     options = asked(__doc__, "alerts", 48_000, 43, FOLDER)
     data = simulated(options, sample)
     if options.only_simulate:
@@ -192,6 +194,7 @@ def main() -> None:
         frames.append(frame.assign(**cutouts, truth=np.array(CLASSES, object)[truth]))
     pd.concat(frames, ignore_index=True).to_parquet(options.out / "check.parquet", compression="zstd")
     print("sha256", sha256([options.out / "model.onnx"]), "; the score on the check set: fink model verify stamp_class")
+    print(f"{time.time() - started:.0f} s")
 
 
 if __name__ == "__main__":

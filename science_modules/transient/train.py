@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
+import time
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +13,13 @@ from numpy.typing import NDArray
 from fink_broker import curve
 from fink_broker.model import sha256
 from fink_broker.skysim import Sky, light_curves
-from science_modules._baseline import cuts, regression, simple
-from science_modules._graph import Jax, OnnxGraph, asked, calibration_error, fit, probabilities, sharpness, simulated
+from science_modules._baseline import simple
+from science_modules._graph import Jax, OnnxGraph, asked, fit, probabilities, sharpness, simulated
 from science_modules.transient import CLASSES
 from science_modules.transient.network import INPUTS, network, weights
 from science_modules.transient.series import CONTEXT_INPUTS, CURVE_INPUTS, odds, series
 from science_modules.transient.series import DAYS as SEEN_DAYS
+from science_modules.transient.tables import baselines, report
 
 FOLDER = Path(__file__).parent
 # Survey, alert of each thing, with forced photometry, of dense programmes, share: as they come, and the first alerts once more.
@@ -36,7 +37,6 @@ SHALLOW_SHARE, LOW, MORE, SCATTER = 0.35, 0.3, 0.45, 0.13
 YOUNG_SHARE = 0.25  # come as if the survey had begun later
 CUT_SHARE, ONE_BAND = 0.25, 0.5  # lose points of their light curve: so many of them other bands, the others nights
 NOON = 0.3  # [d] MJD and this has its new day between the nights of either site
-DAYS = ((0, 0.5), (0.5, 3), (3, 10), (10, 30), (30, 100), (100, 10000))  # since the first detection
 
 
 def sample(things: int, seed: int) -> dict[str, NDArray[Any]]:
@@ -91,36 +91,9 @@ def varied(about: NDArray[np.float32], ztf: NDArray[np.bool_], rng: np.random.Ge
     return about
 
 
-def report(data: dict[str, NDArray[Any]], chances: NDArray[np.float64], train: NDArray[np.int64], test: NDArray[np.int64]) -> None:
-    """The tables of the card."""
-    from sklearn.metrics import confusion_matrix, f1_score
-
-    label, ztf, days = (data[name][test] for name in ("label", "survey", "days"))
-    few = train[:20_000]
-    numbers = np.column_stack([data["simple"], data["about"]])
-    plain = regression(numbers[few], data["label"][few]).predict(numbers[test])
-    cut = cuts(data["simple"][train], data["label"][train]).predict(data["simple"][test][:, :2])
-    guess = chances.argmax(axis=1)
-    for name, mine in (("ZTF", ztf), ("LSST", ~ztf)):
-        for low, high in (*DAYS, (0, 10000)):
-            k = mine & (days >= low) & (days < high)
-            often = np.bincount(label[k]).max() / k.sum()
-            f1 = f1_score(label[k], guess[k], average="macro", zero_division=0)
-            others = " | ".join(f"{(one[k] == label[k]).mean():.3f}" for one in (plain, cut))
-            print(f"| {name} | {low:g}–{high:g} | {k.sum()} | {(guess[k] == label[k]).mean():.3f} | {f1:.3f} "
-                  f"| {calibration_error(chances[k], label[k]):.3f} | {others} | {often:.3f} |")  # fmt: skip
-    for what, edges in (("mag", (0, 18, 19, 20, 21, 22, 23, 30)), ("redshift", (0, 0.05, 0.1, 0.2, 0.4, 0.8, 3))):
-        for low, high in pairwise(edges):
-            k = (data[what][test] >= low) & (data[what][test] < high)
-            print(f"| {what} {low:g}–{high:g} | {k.sum()} | {(guess[k] == label[k]).mean():.3f} |") if k.sum() else None
-    found = confusion_matrix(label, guess, normalize="true")
-    print("| true \\ found | " + " | ".join(CLASSES.values()) + " |")
-    for name, row in zip(CLASSES.values(), found, strict=True):
-        print(f"| {name} | " + " | ".join(f"{value:.2f}" for value in row) + " |")
-
-
 def main() -> None:
     """Simulate, train, calibrate, test on other things of the same sky, write the model and its check set."""
+    started = time.time()
     options = asked(__doc__, "things", 240_000, 31, FOLDER)
     print("spectra of supernovae:", Sky("ztf", options.seed).models)  # with built-in ones it does not learn to tell their types
     data = simulated(options, sample)
@@ -151,12 +124,13 @@ def main() -> None:
     graph = OnnxGraph()
     (options.out / "model.onnx").write_bytes(graph.model(network(graph, w, *INPUTS, factor), INPUTS))
     print(f"{len(train)} alerts for training, {len(test)} for the test; sharpness {factor:.3f}")
-    report(data, chances, train, test)
+    print("\n".join(report(baselines(data, train), data, chances, test)))
     frames = [light_curves(CHECKED // 3, survey, options.seed + 900, at="random", forced=forced) for survey, _, forced, *_ in SAMPLES[:3]]
     check = pd.concat([frame[[*CURVE_INPUTS, *CONTEXT_INPUTS]] for frame, _ in frames], ignore_index=True)
     check["truth"] = pd.concat([truth["label"] for _, truth in frames], ignore_index=True)
     check.to_parquet(options.out / "check.parquet", compression="zstd")
     print("sha256", sha256([options.out / "model.onnx"]), "; the score on the check set: fink model verify transient")
+    print(f"{time.time() - started:.0f} s")
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -107,7 +108,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=FOLDER)
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
-    say = print
+    say, started = print, time.time()
 
     rng, dice = np.random.default_rng(options.seed), np.random.default_rng([options.seed, 1])
     folds, tables, truths, plains, tests, checked = [], [], [], [], [], []
@@ -175,6 +176,7 @@ def main() -> None:
     module.setup()
     score = accuracy_score(check["truth"], module.process(check[list(module.inputs)])["class"])
     say(f"score on the check set: accuracy {score:.4f}; sha256 {sha256([options.out / name for name in VariableStar.model_files])}")
+    say(f"{time.time() - started:.0f} s")
 
 
 if __name__ == "__main__":

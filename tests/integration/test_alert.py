@@ -146,6 +146,10 @@ def test_real_elasticc_alerts_keyed_by_source(spark: SparkSession, shared: Path)
         assert (row["alert_id"], row["flux"]) == (str(source["diaSourceId"]), pytest.approx(source["psFlux"]))
         assert row["band"] == source["filterName"].lower()
         assert row["n_detections"] == 1 + len(packets[place].display["prvDiaSources"] or [])
+        host = packets[place].display["diaObject"]["hostgal_snsep"]
+        assert row["neighbour_distance_arcsec"] == (pytest.approx(host) if host >= 0 else None)
+        assert row["neighbour_star_score"] is None
+    assert {row["neighbour_distance_arcsec"] is None for row in good.values()} == {False, True}
 
 
 def test_bad_packets_have_their_reason_and_keep_their_bytes(spark: SparkSession) -> None:

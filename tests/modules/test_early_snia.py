@@ -136,3 +136,47 @@ def test_efficiency_is_the_largest_share_a_threshold_keeps() -> None:
     assert evaluate.efficiency(truth, score, 0.95) == pytest.approx(2 / 3)
     assert evaluate.efficiency(truth, score, 0.75) == 1
     assert evaluate.efficiency(truth, np.zeros(6), 0.6) == 0  # equal scores cannot be parted
+
+
+def test_labelled_alerts_are_learned_beside_the_simulated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("skl2onnx")
+    from fink_broker.errors import ConfigError
+    from science_modules.early_snia import train
+
+    rising = [made(start=61020 + 0.2 * k, until=61030 + 0.4 * k) for k in range(40)]
+    frame = pd.DataFrame(rising)[list(train.curve.INPUTS)]
+    frame.assign(is_ia=False).to_parquet(tmp_path / "labelled.parquet")
+    frame.to_parquet(tmp_path / "bare.parquet")
+    with pytest.raises(ConfigError, match="has no is_ia; expected the columns mjd, "):
+        train.labelled(tmp_path / "bare.parquet")
+    chances = {}
+    for name, more in (("without", []), ("with", ["--labelled", str(tmp_path / "labelled.parquet")])):
+        monkeypatch.setattr("sys.argv", ["train", "--things", "300", "--seed", "3", "--out", str(tmp_path / name), *more])
+        train.main()
+        module = MODULE(models=str(tmp_path / name))
+        module.setup()
+        chances[name] = module.process(frame)["probability"].to_numpy()
+    assert "40 labelled alerts, 0 of type Ia, each as heavy as 10 simulated ones" in capsys.readouterr().out
+    assert (chances["with"] < 0.1).mean() > 0.9
+    assert chances["with"].mean() < chances["without"].mean()
+
+
+def test_labels_are_asked_for_where_the_forest_cannot_tell() -> None:
+    from science_modules.early_snia import learning, train
+
+    rng = np.random.default_rng(2)
+    values = rng.normal(size=(4000, 4))
+    good = values[:, 0] > 1.2  # the border is where few alerts are
+    test = np.arange(4000) < 1000
+    asked: list[np.ndarray] = []
+
+    def grow(rows: np.ndarray, told: np.ndarray, seed: int) -> object:
+        asked.append(rows)
+        return train.grown(rows, told, seed)
+
+    found = [learning.curve(grow, values, good, test, 1, by) for by in (False, True)]
+    assert list(found[0]) == list(range(100, 1001, 100))
+    assert found[0][100] == found[1][100]  # both begin with the same
+    assert found[1][1000] > 0.99
+    near = [(np.abs(rows[:, 0] - 1.2) < 0.3).mean() for rows in (asked[9], asked[19])]
+    assert near[1] > 1.5 * near[0]

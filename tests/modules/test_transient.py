@@ -197,3 +197,44 @@ def test_points_left_out_for_training_are_bands_or_nights_and_never_the_own_visi
     one_band = np.array([len(mjd) == 20 and set(band) == {"r"} for mjd, band in zip(found["lightcurve.mjd"], found["lightcurve.band"], strict=True)])
     assert one_band[chosen].mean() == pytest.approx(train.ONE_BAND, abs=0.1)
     assert not one_band[~chosen].any()
+
+
+def made_arrays(number: int, seed: int) -> dict[str, np.ndarray]:
+    """As train.sample makes them: the class of ZTF's alerts is told by magnitude, of LSST's by the contrary."""
+    rng = np.random.default_rng(seed)
+    survey, label = rng.random(number) < 0.5, rng.integers(0, 2, number)
+    simple = np.column_stack([np.where((label == 1) == survey, 18.0, 21.0) + rng.normal(0, 0.3, number), *rng.normal(size=(5, number))])
+    return {"survey": survey, "label": label, "simple": simple, "about": rng.normal(size=(number, 3)).astype(np.float32),
+            "days": 10 ** rng.uniform(-1, 2.5, number), "mag": rng.uniform(17, 24, number), "redshift": np.where(label == 1, np.nan, 0.15)}  # fmt: skip
+
+
+def test_rules_learn_each_survey_by_itself_and_the_gain_is_over_the_best(tmp_path: Path) -> None:
+    from science_modules.transient import tables
+
+    learned, data = made_arrays(4000, 1), made_arrays(3000, 2)
+    rules = tables.baselines(learned, np.arange(4000))
+    for name, rule in rules.items():
+        assert (rule(data) == data["label"]).mean() > 0.98, name  # one rule for both surveys could not
+    chances = np.full((3000, 14), 0.001)
+    chances[np.arange(3000), data["label"]] = 0.987
+    chances[:300, :] = np.roll(chances[:300], 1, axis=1)  # a tenth is wrong
+    lines = tables.report(rules, data, chances, np.arange(3000))
+    head = [one.strip() for one in lines[0].split("|")[1:-1]]
+    first = dict(zip(head, (one.strip() for one in lines[2].split("|")[1:-1]), strict=True))
+    assert (first["survey"], first["alerts of"], int(first["number"])) == ("ZTF", "all", data["survey"].sum())
+    assert float(first["gain"]) == pytest.approx(float(first["accuracy"]) - max(float(first[name]) for name in tables.RULES), abs=0.0015)
+    assert sum("| days " in line for line in lines) == 2 * len(tables.DAYS)
+    rows = tables.confusions(data, chances)
+    assert [title.split(" (")[0] for title in rows] == ["ZTF, first 3 days", "ZTF, later", "LSST, first 3 days", "LSST, later"]
+    assert all(np.allclose(table[:2].sum(axis=1), 1) for table in rows.values())
+    assert all(file.stat().st_size > 1000 for file in tables.plots(rules, data, chances, tmp_path))
+
+
+def test_a_host_galaxy_changes_what_is_told_of_elasticc_alerts(shared: Path) -> None:
+    from science_modules.transient import evaluate
+
+    module = MODULE()
+    module.setup()
+    rows = evaluate.host_table(shared / "alerts" / "elasticc" / "elasticc_fink_20230208", module)[2:]
+    readme = (data_folder("science_modules") / "transient" / "README.md").read_text()
+    assert all(row in readme for row in rows)
