@@ -160,16 +160,45 @@ def plot(truth: pd.DataFrame, scores: dict[str, NDArray[np.float64]], file: Path
     plt.close(figure)
 
 
+def learned(alerts: pd.DataFrame, truth: pd.DataFrame, beside: int) -> list[str]:
+    """The table of `learning`: labels of these alerts, tested on those of two fifths of the objects, which are never asked for.
+
+    Each label is learned beside the alerts of so many simulated things, with the weight that training gives it; 0: alone.
+    """
+    from science_modules.early_snia import learning, train
+
+    values, enough, _ = train.table(alerts)
+    good = truth["is_ia"].to_numpy()[enough]
+    _, number = np.unique(truth["object"].to_numpy()[enough], return_inverse=True)
+    apart = np.random.default_rng(11).random(number.max() + 1)[number] < 0.4
+    if not beside:
+        return learning.table(train.grown, values[enough], good, apart, range(10))
+    sky, about = train.sample(beside, 5021)
+    base, seen, _ = train.table(sky)
+    base, told = base[seen], (about["label"] == "SN Ia").to_numpy()[seen]
+
+    def grow(rows: NDArray[np.float64], answers: NDArray[np.bool_], seed: int) -> Any:
+        weight = np.repeat([1.0, train.WEIGHT], [len(base), len(rows)])
+        return train.grown(np.vstack([base, rows]), np.concatenate([told, answers]), seed, weight)
+
+    none = roc_auc(good[apart], train.grown(base, told, 0).predict_proba(values[enough][apart])[:, 1])
+    return [f"{len(base)} simulated alerts, no label: {none:.4f}", "", *learning.table(grow, values[enough], good, apart, range(5))]
+
+
 def main() -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--models", default="", help="folder of another model.onnx")
     parser.add_argument("--plot", type=Path, help="file of the receiver's curves (.png)")
+    parser.add_argument("--learning", action="store_true", help="only: the worth of labels asked for by entropy and at random, of these alerts")
     options = parser.parse_args()
     from fink_broker.science import Registry
 
     alerts, truth = read(options.folder)
+    if options.learning:
+        print("\n".join([*learned(alerts, truth, 0), "", *learned(alerts, truth, 6000)]))
+        return
     module = Registry.load(data_folder("science_modules")).get("early_snia")(models=options.models)
     module.setup()
     ours = module.process(alerts[list(module.inputs)])["probability"].fillna(0).to_numpy(float)

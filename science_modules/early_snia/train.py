@@ -116,6 +116,8 @@ def main() -> None:
         for low, high in ((1, 1), (2, 2), (3, 4), (5, 9), (10, 19), (20, 999)):
             detected = values[:, NAMES.index("detected")]
             chosen = test & enough & (truth["survey"] == survey).to_numpy() & (detected >= low) & (detected <= high)
+            if not chosen.any():
+                continue
             print(f"{survey:<6}{low:>3} to {high:>3} detections: {chosen.sum():>6} alerts, ROC AUC "
                   + ", ".join(f"{roc_auc(good[chosen], score[chosen]):.3f}" for score in (found, cut, line))
                   + f"; {good[chosen].mean():.3f}; " + efficiencies(good[chosen], found[chosen]))  # fmt: skip
