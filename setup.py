@@ -80,6 +80,7 @@ setup(
             "matplotlib>=3.8",
             "onnx>=1.16",
             "jax>=0.4.30",
+            "sncosmo>=2.11",
         ],
     },
 )

@@ -75,7 +75,7 @@ def columns(survey: str, packets: Sequence[bytes], wanted: Iterable[str], also: 
             found.append(chosen.toArrow().to_pandas())
         for frame in (first, *(again or ())):
             frame.unpersist()
-    made = pd.concat([one for one in found if len(one)], ignore_index=True).set_index("place").sort_index()
+    made = pd.concat([one for one in found if len(one)] or found[:1], ignore_index=True).set_index("place").sort_index()
     return made.set_axis(list(asked), axis=1)
 
 

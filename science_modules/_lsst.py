@@ -20,7 +20,7 @@ from science_modules._baseline import cuts, shares, simple
 TYPES = (
     ("transient", re.compile(r"SN\*?|SN .*|TDE")),
     ("agn", re.compile(r"QSO|AGN|Sy[12G]|BLL|Bla|LIN")),
-    ("variable_star", re.compile(r"(?!Cl\*|As\*)[A-Za-z0-9]*\*|CV\*|LM\*")),
+    ("variable_star", re.compile(r"(V|RR|Ce|cC|WV|RV|dS|bC|gD|a2|Pu|LP|Mi|Ir|Or|RI|Er|Fl|Ro|RS|BY|El|EB|CV|No|TT|LM)\*|Y\*O|EclBin")),
 )  # fmt: skip
 # Labels of the simulated sky in these groups; those not named are transients.
 GROUPS = {

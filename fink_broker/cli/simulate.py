@@ -49,7 +49,7 @@ def simulate(
     from fink_broker import simulate as simulation
     from fink_broker.errors import ConfigError
     from fink_broker.skysim.population import mix_of
-    from fink_broker.skysim.templates import lacking
+    from fink_broker.skysim.templates import lacking, resolved
 
     display = display.replace(",", ".") if display else None
     settings = with_options(settings_from(context), kafka={"topic_partitions": partitions})
@@ -80,14 +80,14 @@ def simulate(
         available = None if loop else number or (alerts_per_observation or 0) * max(observations, 0) or MADE_UP
         if sky and (loop or kind):
             raise ConfigError("--sky has an end and kinds of its own; give --number instead of --loop, --mix instead of --kind")
-        if sky and models == "auto" and (missing := lacking()):
-            note(missing)
         if first_chunk and not (sky and night and len(surveys) == 1):
             raise ConfigError("--first-chunk goes on with the --sky campaign of one --survey, its own --number and first --night: as the line of a chunk says")
+        if sky and models == "auto" and (missing := lacking()):
+            note(missing)
         start = night.toordinal() - simulation.MJD_ORDINAL if night else simulation.recent_mjd()
         if sky:
-            asked = {"number": available, "seed": seed, "start_mjd": start, "nights": nights, "mix": mix_of(mix), "models": models, "first_chunk": first_chunk,
-                     "plan": _plan(like, surveys[0], seed) if like else None}  # fmt: skip
+            asked = {"number": available, "seed": seed, "start_mjd": start, "nights": nights, "mix": mix_of(mix), "models": resolved(models),
+                     "first_chunk": first_chunk, "plan": _plan(like, surveys[0], seed) if like else None}  # fmt: skip
             packets = simulation.make_sky_packets(surveys, settings.schemas_path, asked, truth)
             resume |= _resume(surveys, settings.schemas_path, asked, note)
         else:
@@ -96,7 +96,8 @@ def simulate(
     plan = simulation.plan(available, number, rhythm)
     tell({"event": "simulation", "kafka": settings.bootstrap_servers, "surveys": ",".join(surveys), "alerts": ",".join(map(str, alerts or ())) or what,
           "available": "without end" if available is None else available, "to_send": "without end" if plan.to_send is None else plan.to_send,
-          "rate": rate or "as fast as possible", "alerts_per_observation": alerts_per_observation, "observations": plan.observations,
+          "first_chunk": first_chunk or None, "rate": rate or "as fast as possible", "alerts_per_observation": alerts_per_observation,
+          "observations": plan.observations,
           "interval_seconds": interval if alerts_per_observation else None, "seed": None if alerts else seed,
           "partitions": settings.kafka.topic_partitions})  # fmt: skip
     for text in plan.notes:
@@ -113,8 +114,9 @@ def _resume(surveys: list[str], schemas: Path, asked: dict[str, Any], note: Call
     night = date.fromordinal(int(asked["start_mjd"]) + MJD_ORDINAL)
     campaigns = [one for one in planned(surveys, schemas, asked) if one.chunks > 1]
     for one in campaigns:
-        note(f"{one.survey}: {one.chunks} chunks of {one.chunk_nights} nights from {night} on, first chunk {one.first_chunk}; a minute until the first alert")
-    return {one.survey: f"--survey {one.survey} --number {one.number} --night {night}" for one in campaigns}
+        cut = f"{one.chunks} chunks of {one.chunk_nights} nights from {night} on, first chunk {one.first_chunk}"
+        note(f"{one.survey}: {cut}; all things are looked at before the first alert")
+    return {one.survey: f"--survey {one.survey} --number {one.number} --night {night} --models {one.models}" for one in campaigns}
 
 
 def _plan(like: list[Path], survey: str, seed: int) -> Any:

@@ -67,8 +67,9 @@ class Campaign:
         return -(-self.nights // self.chunk_nights)
 
     def span(self, chunk: int) -> tuple[float, float]:
-        """Begin and end of a chunk [d, TAI]."""
-        begin = np.floor(self.start_mjd) + chunk * self.chunk_nights  # in daylight
+        """Begin and end of a chunk [d, TAI]: noon where the survey looks."""
+        noon = (-observatory(self.survey).longitude_deg / 360) % 1 - 0.5
+        begin = np.floor(self.start_mjd) + noon + chunk * self.chunk_nights
         return -np.inf if chunk == 0 else begin, np.inf if chunk == self.chunks - 1 else begin + self.chunk_nights
 
     def sky(self) -> Sky:

@@ -80,14 +80,17 @@ def _at(table: Floats, one: Ints, two: Ints, three: Ints, phase: Floats) -> Floa
 
 def has_sncosmo() -> bool:
     """Whether sncosmo and all data that the simulated sky takes from it are on this machine (nothing is downloaded to find out)."""
-    try:
-        import sncosmo  # noqa: F401
-    except ImportError:
+    if find_spec("sncosmo") is None:
         return False
     there = {file.stem.split("_")[1].lower() for file in (data_folder() / "models" / "vincenzi").glob("V19_*_noHostExtCorr.SED")}
     wanted = {f"sn{name.removeprefix('v19-')}" for names in SERIES.values() for name in names}
-    folders = ("models/salt3", *(f"bandpasses/{site.name}" for site in (ZTF, LSST)))
-    return all((data_folder() / folder).is_dir() for folder in folders) and wanted <= there
+    bands = all(len(list((data_folder() / "bandpasses" / site.name).glob("*.*"))) >= len(site.bands) for site in (ZTF, LSST))
+    return bands and wanted <= there and any((data_folder() / "models" / "salt3").glob("*/*"))
+
+
+def resolved(origin: str) -> str:
+    """Where spectra come from on this machine if it is left to it: a name that means the same on another."""
+    return origin if origin != "auto" else "sncosmo" if has_sncosmo() else "built-in"
 
 
 def lacking() -> str:

@@ -212,7 +212,7 @@ def main() -> None:
         )
         for name, score in scores.items():
             print(line(name, good, score[mine]))
-    print("\nwhere one of Fink's scores keeps more (standard error: objects drawn again 300 times):")
+    print(f"\nwhere one of Fink's scores keeps more (standard error: objects drawn again {DRAWS} times):")
     print("\n".join(behind(truth, scores)))
     if options.plot:
         plot(truth, scores, options.plot)

@@ -180,9 +180,11 @@ def test_the_command_tells_how_to_go_on(monkeypatch: pytest.MonkeyPatch, tmp_pat
     if not app.registered_commands:
         mount()
     run = ["--home", str(tmp_path), "simulate", "--sky", "--nights", "365", "--truth", str(tmp_path / "truth")]
-    both = CliRunner().invoke(app, [*run, "--survey", "ztf", "--survey", "lsst", "--number", "20000000", "--night", "2026-02-03"], catch_exceptions=False)
-    assert "ztf: 122 chunks of 3 nights from 2026-02-03 on, first chunk 0; a minute until the first alert" in both.output
-    options = "--survey lsst --number 10000000 --night 2026-02-03 --first-chunk 9"
+    both = CliRunner().invoke(
+        app, [*run, "--survey", "ztf", "--survey", "lsst", "--number", "20000000", "--night", "2026-02-03", "--models", "built-in"], catch_exceptions=False
+    )
+    assert "ztf: 122 chunks of 3 nights from 2026-02-03 on, first chunk 0; all things are looked at before the first alert" in both.output
+    options = "--survey lsst --number 10000000 --night 2026-02-03 --models built-in --first-chunk 9"
     assert f"chunk sent: survey lsst, chunk 7, first chunk 9, to go on {options}\n" in both.output
     again = CliRunner().invoke(app, [*run, *options.split()], catch_exceptions=False)
     assert "lsst: 122 chunks of 3 nights from 2026-02-03 on, first chunk 9" in again.output

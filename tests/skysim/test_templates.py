@@ -10,13 +10,17 @@ from typer.testing import CliRunner
 from fink_broker import simulate
 from fink_broker.cli import app, mount
 from fink_broker.skysim.observatory import LSST, ZTF
-from fink_broker.skysim.templates import SERIES, has_sncosmo, lacking, templates
+from fink_broker.skysim.templates import SERIES, has_sncosmo, lacking, resolved, templates
 
 
 def laid_out(folder: Path) -> None:
     """Empty files where sncosmo keeps its data."""
     for name in ("models/salt3/salt3-f22", "models/vincenzi", "bandpasses/ztf", "bandpasses/lsst"):
         (folder / name).mkdir(parents=True)
+    (folder / "models/salt3/salt3-f22/salt3_template_0.dat.gz").touch()
+    for site in (ZTF, LSST):
+        for band in site.bands:
+            (folder / f"bandpasses/{site.name}/{band}.dat").touch()
     for names in SERIES.values():
         for name in names:
             year, letters = name.removeprefix("v19-")[:4], name.removeprefix("v19-")[4:]
@@ -30,8 +34,12 @@ def test_all_that_is_needed_is_looked_for(tmp_path: Path, monkeypatch: pytest.Mo
     laid_out(tmp_path)
     assert has_sncosmo()
     assert not lacking()
-    (tmp_path / "models/vincenzi/V19_SN2013ge_noHostExtCorr.SED").unlink()
-    assert not has_sncosmo()
+    for name in ("models/vincenzi/V19_SN2013ge_noHostExtCorr.SED", "bandpasses/lsst/y.dat", "models/salt3/salt3-f22/salt3_template_0.dat.gz"):
+        assert resolved("auto") == "sncosmo"
+        (tmp_path / name).unlink()
+        assert not has_sncosmo()
+        assert (resolved("auto"), resolved("sncosmo")) == ("built-in", "sncosmo")
+        (tmp_path / name).touch()
 
 
 def test_without_sncosmo_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -40,11 +48,11 @@ def test_without_sncosmo_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "sncosmo is not installed; pip install 'fink-broker[sky]', then give --models sncosmo" in lacking()
 
 
-@pytest.mark.skipif(not has_sncosmo(), reason="sncosmo or its data are not on this machine")
-def test_who_asks_for_sncosmo_gets_all_that_is_looked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_who_asks_for_sncosmo_gets_all_that_is_looked_for(monkeypatch: pytest.MonkeyPatch, shared: Path) -> None:
     """sncosmo downloads what it is asked for and has not; so it must be asked for everything."""
-    import sncosmo
-
+    sncosmo = pytest.importorskip("sncosmo")
+    monkeypatch.setenv("SNCOSMO_DATA_DIR", str(shared / "sncosmo"))
+    assert has_sncosmo()
     asked: set[str] = set()
     for name in ("get_source", "get_bandpass"):
         true = getattr(sncosmo, name)
@@ -67,4 +75,4 @@ def test_simulate_says_so_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert done.exit_code == 0, done.output
     assert "supernovae have built-in shapes" in done.stderr
     assert "built-in shapes" not in CliRunner().invoke(app, [*line, "--models", "sncosmo"]).stderr
-    assert [campaign["models"] for campaign in campaigns] == ["auto", "sncosmo"]
+    assert [campaign["models"] for campaign in campaigns] == ["built-in", "sncosmo"]  # told by name, so that a campaign goes on as it began
