@@ -1,7 +1,7 @@
 """How fast the simulated sky is made on one core: `python -m tests.bench.simulator [--number N] [--year]` prints a line a survey.
 
 Seconds are CPU time of the process (`time.process_time`), the mix is the natural one, spectra are those of sncosmo where they are. With `--year` of a campaign
-of ten million alerts in 365 nights: the count before its first alert, one look at all things as each chunk takes it, and packets of a chunk in the middle.
+of ten million alerts in 365 nights: the count before its first alert, one look at all things as each chunk takes it, and packets of one chunk.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def main() -> None:
     """Print a line for each survey, each measured in a process of its own."""
     asked = argparse.ArgumentParser(description=__doc__)
     asked.add_argument("surveys", nargs="*", default=SURVEYS)
-    asked.add_argument("--number", type=int, default=5000, help="things, and alerts that are packed")
+    asked.add_argument("--number", type=int, default=5000, help="things, and alerts that are packed at most")
     asked.add_argument("--year", action="store_true")
     given = asked.parse_args()
     for survey in given.surveys:
