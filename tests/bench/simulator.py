@@ -32,7 +32,7 @@ def made(survey: str, alerts: Sequence[MadeAlert] | islice[MadeAlert]) -> tuple[
     return len(sizes), sum(sizes)
 
 
-def short(survey: str, number: int) -> str:
+def short(survey: str, number: int, chunk: int) -> str:
     """Light curves of so many things, and packets of so many alerts of three nights."""
     light_curves(100, survey)
     start = time.process_time()
@@ -45,14 +45,14 @@ def short(survey: str, number: int) -> str:
     return f"{survey}: {curves:,.0f} light curves/s, {packets / (time.process_time() - start):,.0f} packets/s of {size / packets / 1000:.0f} kB{_memory()}"
 
 
-def year(survey: str, number: int) -> str:
+def year(survey: str, number: int, chunk: int) -> str:
     """Count, look and packing of the campaign of a year; extrapolated to all chunks."""
     campaign = Campaign(survey, YEAR, nights=NIGHTS)
     start = time.process_time()
     census = campaign.census()
     count = time.process_time() - start
     start = time.process_time()
-    stream = campaign.chunk(campaign.chunks // 3, census)
+    stream = campaign.chunk(chunk, census)
     next(stream)
     look = time.process_time() - start
     start = time.process_time()
@@ -75,10 +75,11 @@ def main() -> None:
     asked.add_argument("surveys", nargs="*", default=SURVEYS)
     asked.add_argument("--number", type=int, default=5000, help="things, and alerts that are packed at most")
     asked.add_argument("--year", action="store_true")
+    asked.add_argument("--chunk", type=int, default=40, help="of the year, which is packed")
     given = asked.parse_args()
     for survey in given.surveys:
         with ProcessPoolExecutor(1, get_context("spawn")) as alone:
-            print(alone.submit(year if given.year else short, survey, given.number).result(), flush=True)
+            print(alone.submit(year if given.year else short, survey, given.number, given.chunk).result(), flush=True)
 
 
 if __name__ == "__main__":
