@@ -12,6 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from fink_broker import curve
+from fink_broker.question import STAMPS
 from fink_broker.science_module import ScienceModule
 from science_modules._alerts import columns, real, simulated
 from science_modules._baseline import cuts, shares, simple
@@ -22,13 +23,7 @@ TYPES = (
     ("agn", re.compile(r"QSO|AGN|Sy[12G]|BLL|Bla|LIN")),
     ("variable_star", re.compile(r"(V|RR|Ce|cC|WV|RV|dS|bC|gD|a2|Pu|LP|Mi|Ir|Or|RI|Er|Fl|Ro|RS|BY|El|EB|CV|No|TT|LM)\*|Y\*O|EclBin")),
 )  # fmt: skip
-# Labels of the simulated sky in these groups; those not named are transients.
-GROUPS = {
-    "bogus": "bogus",
-    "asteroid": "asteroid",
-    "AGN": "agn",
-    **dict.fromkeys(("dwarf nova", "flare", "microlensing", "periodic variable", "other"), "variable_star"),
-}
+GROUPS = {label: group for group, labels in STAMPS.items() for label in labels}  # of the simulated sky's labels
 LEARNED, SEED = 2000, 8_650_001  # simulated alerts from which cuts are learned, no module's own
 
 
