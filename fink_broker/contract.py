@@ -23,7 +23,9 @@ from fink_broker.settings import Settings
 from fink_broker.survey import load_survey, load_surveys
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
+    from pyspark.sql import DataFrame, SparkSession
+
+    from fink_broker.alert import Decoder
 
 TOLERANCE = 1e-6  # relative; a neural net may differ in the last digits with the size of a batch
 
@@ -128,29 +130,40 @@ def decoded(settings: Settings, survey: str, number: int, columns: Sequence[str]
     from fink_broker.jobs import steps
 
     about = load_survey(settings.schemas_path, survey)
-    frame = alert_rows(settings, survey, number, seed, paths)
     chosen = [f"{steps.column(name, about)} c{i}" for i, name in enumerate(columns)]
-    found = frame.selectExpr(*chosen, "reason").toPandas()  # a filter on the reason in Spark would plan for minutes
+    with alert_rows(settings, survey, number, seed, paths) as frame:
+        found = frame.selectExpr(*chosen, "reason").toPandas()  # a filter on the reason in Spark would plan for minutes
     return found[found.pop("reason").isna()].set_axis(list(columns), axis=1).reset_index(drop=True)
 
 
-def alert_rows(settings: Settings, survey: str, number: int, seed: int = 1, paths: Sequence[Path] = ()) -> DataFrame:
-    """Rows of alerts (made up, or read from `paths`, of any version) after the real decoding."""
-    from fink_broker.alert import AGAIN, Decoder
+@contextmanager
+def alert_rows(settings: Settings, survey: str, number: int, seed: int = 1, paths: Sequence[Path] = ()) -> Iterator[DataFrame]:
+    """Rows of alerts (made up, or read from `paths`) after the real decoding; see `packet_rows`."""
+    from fink_broker.alert import Decoder
     from fink_broker.jobs.session import session
     from fink_broker.schema import SchemaLibrary
 
     about = load_survey(settings.schemas_path, survey)
-    spark = session(settings, "module-check")
-    rows = [(bytearray(value), survey, 0, offset) for offset, value in enumerate(_packets(settings, survey, number, seed, paths))]
-    records = spark.createDataFrame(rows, "value binary, topic string, partition int, offset bigint").selectExpr("*", "timestamp_millis(0) timestamp")
     decoder = Decoder(about, SchemaLibrary.load(settings.schemas_path, survey))
-    first = decoder.decode(records)
-    if not paths:
-        return first
-    first = first.cache()
-    again, _ = decoder.decode_again(first.where(f"reason = '{AGAIN}'"))
-    return first.where(f"reason is null or reason != '{AGAIN}'").unionByName(again).cache()
+    with packet_rows(session(settings, "module-check"), decoder, list(_packets(settings, survey, number, seed, paths))) as frame:
+        yield frame
+
+
+@contextmanager
+def packet_rows(spark: SparkSession, decoder: Decoder, packets: Sequence[bytes], partitions: int | None = None) -> Iterator[DataFrame]:
+    """Alert rows of packets of any version, as the jobs decode them; `origin.offset` is a packet's place. They are cached until the block ends."""
+    from fink_broker.alert import AGAIN
+
+    rows = [(bytearray(value), decoder.survey.name, 0, place) for place, value in enumerate(packets)]
+    records = spark.createDataFrame(rows, "value binary, topic string, partition int, offset bigint").selectExpr("*", "timestamp_millis(0) timestamp")
+    first = decoder.decode(records.repartition(partitions, "offset") if partitions else records).persist()
+    doubtful = first.where(f"reason = '{AGAIN}'")
+    again = decoder.decode_again(doubtful) if doubtful.count() else ()
+    try:
+        yield first.where(f"reason is null or reason != '{AGAIN}'").unionByName(again[0]) if again else first
+    finally:
+        for frame in (first, *again):
+            frame.unpersist()
 
 
 def with_nothing(alerts: pd.DataFrame) -> pd.DataFrame:

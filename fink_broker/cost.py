@@ -45,9 +45,9 @@ def costs(
     for survey in surveys or list(load_surveys(settings.schemas_path)):
         chain = Chain(registry, list(names or registry), params, survey, settings.science.budget_seconds, "fail")
         about = load_survey(settings.schemas_path, survey)
-        rows = contract.alert_rows(settings, survey, number, paths=paths)
-        inputs, selected = steps.given(rows, chain, about)
-        frame = rows.select(inputs.alias("c"), selected.alias("m"), "reason").select("c.*", "m.*", "reason").toPandas()
+        with contract.alert_rows(settings, survey, number, paths=paths) as rows:
+            inputs, selected = steps.given(rows, chain, about)
+            frame = rows.select(inputs.alias("c"), selected.alias("m"), "reason").select("c.*", "m.*", "reason").toPandas()
         frame = frame[frame.pop("reason").isna()].reset_index(drop=True)
         if frame.empty:
             continue

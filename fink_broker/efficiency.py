@@ -16,7 +16,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from fink_broker import __version__, sky
-from fink_broker.alert import AGAIN, Decoder
+from fink_broker.alert import Decoder
+from fink_broker.contract import packet_rows
 from fink_broker.earlier import Replayed
 from fink_broker.errors import ConfigError
 from fink_broker.filters import load_filters, route, topic_name, understood
@@ -131,24 +132,14 @@ class _Run:
 
     def answers(self, packets: Sequence[tuple[bytes, dict[str, Any]]]) -> pd.DataFrame:
         """Truth and answers of some packets, in their order."""
-        rows = [(bytearray(value), self.survey.name, 0, place) for place, (value, _) in enumerate(packets)]
-        records = self.spark.createDataFrame(rows, "value binary, topic string, partition int, offset bigint")
-        records = records.selectExpr("*", "timestamp_millis(0) timestamp").repartition(self.spark.sparkContext.defaultParallelism, "offset")
-        first = self.decoder.decode(records).persist()
-        parts = [first.where(f"reason is null or reason != '{AGAIN}'")]
-        doubtful = first.where(f"reason = '{AGAIN}'")
-        if located := (self.decoder.decode_again(doubtful) if doubtful.count() else None):
-            parts.append(located[0])
-        if self.earlier:  # before they are enriched, as a job's alerts of the night before are in HBase
-            for part in parts:
-                self.earlier.add(part.where("reason is null and public").selectExpr(*(f"{name} `{name}`" for name in NEEDED)).toPandas())
         asked = [f"coalesce(({one.sql}), false) q{place}" for place, one in enumerate(self.questions)]
         asked += [f"coalesce(({one.asked}), false) a{place}" for place, one in enumerate(self.questions)]
         columns = ["origin.offset", "alert_id", "object_id", "ra", "dec", "mjd", "first_mjd", "mag", "band", "reason", *asked]
-        found = [route(steps.enrich(part, self.chain, self.survey), self.rules, self.survey).selectExpr(*columns).toPandas() for part in parts]
-        for frame in (first, *(located or ())):
-            frame.unpersist()
-        frame = pd.concat([one for one in found if len(one)], ignore_index=True).sort_values("offset", ignore_index=True)
+        with packet_rows(self.spark, self.decoder, [value for value, _ in packets], self.spark.sparkContext.defaultParallelism) as rows:
+            if self.earlier:  # before they are enriched, as a job's alerts of the night before are in HBase
+                self.earlier.add(rows.where("reason is null and public").selectExpr(*(f"{name} `{name}`" for name in NEEDED)).toPandas())
+            found = route(steps.enrich(rows, self.chain, self.survey), self.rules, self.survey).selectExpr(*columns).toPandas()
+        frame = found.sort_values("offset", ignore_index=True)
         names = ("source", "kind", "label", "models", "redshift")
         truth = pd.DataFrame([{name: packets[place][1].get(name) for name in names} for place in frame.pop("offset")], columns=list(names))
         return pd.concat([truth, frame], axis=1)

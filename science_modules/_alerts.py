@@ -55,7 +55,8 @@ def simulated(survey: str, number: int, seed: int, nights: int = 1, mix: str = "
 
 def columns(survey: str, packets: Sequence[bytes], wanted: Iterable[str], also: Mapping[str, str] | None = None) -> pd.DataFrame:
     """Columns as modules name them, and `also` of Spark SQL; one row a packet that can be used, under its place among them."""
-    from fink_broker.alert import AGAIN, Decoder
+    from fink_broker.alert import Decoder
+    from fink_broker.contract import packet_rows
     from fink_broker.jobs import steps
     from fink_broker.jobs.session import session
     from fink_broker.schema import SchemaLibrary
@@ -63,18 +64,11 @@ def columns(survey: str, packets: Sequence[bytes], wanted: Iterable[str], also: 
     about = load_survey(data_folder("schemas"), survey)
     asked = {name: steps.column(name, about) for name in wanted} | dict(also or {})
     spark, decoder = session(load(), "evaluate"), Decoder(about, SchemaLibrary.load(data_folder("schemas"), survey))
+    chosen = [f"{sql} c{place}" for place, sql in enumerate(asked.values())]
     found = []
     for start in range(0, len(packets), AT_ONCE):
-        rows = [(bytearray(value), survey, 0, start + place) for place, value in enumerate(packets[start : start + AT_ONCE])]
-        records = spark.createDataFrame(rows, "value binary, topic string, partition int, offset bigint").selectExpr("*", "timestamp_millis(0) timestamp")
-        first = decoder.decode(records).persist()
-        doubtful = first.where(f"reason = '{AGAIN}'")
-        again = decoder.decode_again(doubtful) if doubtful.count() else None
-        for part in [first, *(again[:1] if again else ())]:
-            chosen = part.where("reason is null").selectExpr("origin.offset place", *(f"{sql} c{place}" for place, sql in enumerate(asked.values())))
-            found.append(chosen.toArrow().to_pandas())
-        for frame in (first, *(again or ())):
-            frame.unpersist()
+        with packet_rows(spark, decoder, packets[start : start + AT_ONCE]) as rows:
+            found.append(rows.where("reason is null").selectExpr(f"origin.offset + {start} place", *chosen).toArrow().to_pandas())
     made = pd.concat([one for one in found if len(one)] or found[:1], ignore_index=True).set_index("place").sort_index()
     return made.set_axis(list(asked), axis=1)
 

@@ -57,7 +57,7 @@ def learned(survey: str, number: int = LEARNED, seed: int = SEED) -> tuple[Any, 
 
 def groups(labels: Iterable[str]) -> NDArray[Any]:
     """Groups of labels of the simulated sky."""
-    return np.array([GROUPS.get(label, "transient") for label in labels], object)
+    return np.array([GROUPS[label] for label in labels], object)
 
 
 def report(module: ScienceModule, paths: Sequence[Path], group: Mapping[str, str]) -> list[str]:

@@ -16,7 +16,7 @@ from fink_broker.efficiency import Plan, busiest, folder_of, measure, read, tabl
 from fink_broker.efficiency_plot import plots
 from fink_broker.errors import ConfigError
 from fink_broker.filters import load_filters
-from fink_broker.question import MODULES, NOT_ASKED, Question
+from fink_broker.question import MODULES, NOT_ASKED, STAMPS, Question
 from fink_broker.science import Registry
 from fink_broker.settings import Settings, data_folder, load
 from fink_broker.skysim import templates
@@ -68,6 +68,14 @@ def test_shares_by_hand() -> None:
     assert kinds.loc["agn", "share_chosen"] == pytest.approx(2 / 3)
     assert np.isnan(kinds.loc["agn", "completeness"])
     assert kinds.loc["sn_ia", "completeness"] == 0.5
+
+
+def test_a_label_is_of_one_group_of_stamp_class_and_the_summary_knows_the_same() -> None:
+    from science_modules.summary import CLASSES
+    from science_modules.summary import STAMPS as KEYS
+
+    assert sorted(label for labels in STAMPS.values() for label in labels) == sorted(LABELS)
+    assert {group: {CLASSES[key] for key in keys} for group, keys in KEYS.items()} == {group: set(labels) for group, labels in STAMPS.items()}
 
 
 def test_questions_name_what_is_there() -> None:

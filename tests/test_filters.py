@@ -320,10 +320,11 @@ def test_trails_are_seldom_among_real_alerts_and_found_where_they_are(spark: Spa
     settings = load(options={"broker": {"home": str(tmp_path)}})
     (rule,) = (rule for rule in load_filters(data_folder("conf") / "filters", "lsst") if rule.name == "trails")
     paths = [shared / "alerts" / "lsst" / name for name in ("lsst_v10_0_as_raw_avro_20260310.tar.xz", "lsst_v9_0_lsstcam_20250906.tar.xz")]
-    real = decoded_rows(settings, "lsst", 200, paths=paths).where("reason is null")
-    assert real.count() == 87
-    assert real.where("packet.diaSource.trailLength > 2 and abs(snr) > 5 and size(quality) = 0").count() == 6  # usual in bad seeing
-    assert real.where(rule.where).count() == 0
+    with decoded_rows(settings, "lsst", 200, paths=paths) as rows:
+        real = rows.where("reason is null")
+        assert real.count() == 87
+        assert real.where("packet.diaSource.trailLength > 2 and abs(snr) > 5 and size(quality) = 0").count() == 6  # usual in bad seeing
+        assert real.where(rule.where).count() == 0
     survey = load_survey(settings.schemas_path, "lsst")
     trailed = decoded(spark, settings, survey, list(Campaign("lsst", 60, 4, mix={"trail": 1.0}, models="built-in").alerts()))
     assert trailed.where(rule.where).count() > 30

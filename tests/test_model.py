@@ -101,6 +101,9 @@ def test_outputs_are_as_expected_without_the_processors_vectors() -> None:
     """As on an older machine, as far as numpy, OpenBLAS and the C library can be told."""
     older = {"NPY_DISABLE_CPU_FEATURES": "X86_V3 X86_V4 AVX512_ICL AVX512_SPR AVX2 FMA3 AVX512F AVX512_SKX", "OPENBLAS_CORETYPE": "Nehalem",
              "GLIBC_TUNABLES": "glibc.cpu.hwcaps=-AVX2,-FMA,-AVX512F"}  # fmt: skip
+    ask = "from numpy._core._multiarray_umath import __cpu_features__ as has; print(has.get('X86_V3', has.get('AVX2')))"  # what numpy dispatches by
+    left = subprocess.run([sys.executable, "-W", "ignore", "-c", ask], env=os.environ | older, capture_output=True, text=True, check=True).stdout
+    assert "True" not in left  # so that it is not the same processor once more
     done = subprocess.run([sys.executable, "-W", "ignore", "-m", "fink_broker", "model", "verify"], env=os.environ | older, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.count("good: hash, card, score and outputs agree") == len(TRAINED)

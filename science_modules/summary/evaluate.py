@@ -17,7 +17,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from fink_broker import curve
-from fink_broker.question import EXTRAGALACTIC
+from fink_broker.question import EXTRAGALACTIC, STAMPS
 from fink_broker.science import Chain, Registry
 from fink_broker.settings import data_folder
 from fink_broker.skysim.kind import LABELS
@@ -28,7 +28,7 @@ from science_modules._lsst import GROUPS, groups, learned
 from science_modules._lsst import truth as lsst_truth
 from science_modules._real import as_sent
 from science_modules.stamp_class.evaluate import truth as ztf_truth
-from science_modules.summary import CLASSES, LEAST, STAMPS, STARS, Summary, catalogued
+from science_modules.summary import CLASSES, LEAST, STARS, Summary, catalogued
 
 MODULES = ("solar_system", "xmatch", "early_snia", "variable_star", "stamp_class", "transient", "extragalactic", "summary")
 NAMES = {*CLASSES.values(), *STARS, "unclear"}  # all that the summary may say
@@ -49,7 +49,7 @@ def opinions(out: pd.DataFrame) -> dict[str, list[Opinion]]:
     sure = pd.to_numeric(out["variable_star.false_alarm_probability"]) < Summary.max_false_alarm
     some = pd.to_numeric(out["early_snia.n_detections"]) >= LEAST
     out = out.assign(read_star=out["variable_star.class"].where(sure.fillna(False)), read_snia=out["early_snia.probability"].where(some.fillna(False)))
-    stamps = {name: frozenset(CLASSES[key] for key in keys) for name, keys in STAMPS.items()}
+    stamps = {name: frozenset(labels) for name, labels in STAMPS.items()}
     asked: dict[str, tuple[str, Callable[[Any], Opinion]]] = {
         "solar_system: known": ("solar_system.known", lambda value: asteroid if value else NONE),
         "solar_system: candidate": ("solar_system.candidate", lambda value: asteroid if value else NONE),
@@ -159,7 +159,7 @@ def main() -> None:
     if options.paths:
         tell = ztf_truth if options.survey == "ztf" else lsst_truth
         right = np.array([tell(record) or "" for record in known], object)
-        meant = {group: frozenset(name for name in LABELS if GROUPS.get(name, "transient") == group) for group in set(right) - {""}}
+        meant = {group: frozenset(name for name in LABELS if GROUPS[name] == group) for group in set(right) - {""}}
         truth = [meant.get(one, NONE) for one in right]
         named: Callable[[Iterable[str]], NDArray[Any]] = groups
     else:

@@ -161,7 +161,7 @@ def main() -> None:
 
     module = Registry.load(data_folder("science_modules")).get("transient")(models=options.models)
     if options.survey == "lsst":
-        print("\n".join(_lsst.report(module, options.paths, {label: _lsst.GROUPS.get(label, "transient") for label in CLASSES.values()})))
+        print("\n".join(_lsst.report(module, options.paths, {label: _lsst.GROUPS[label] for label in CLASSES.values()})))
         return
     module.setup()
     if options.elasticc:

@@ -39,9 +39,11 @@ SKIES = {  # where an equal number of things each come from: ZTF's alert alone, 
 }  # fmt: skip
 
 
-def sample(things: int, seed: int) -> Iterator[tuple[pd.DataFrame, pd.DataFrame]]:
-    """One alert of each thing with its history, part by part of SKIES."""
+def sample(things: int, seed: int, of: Sequence[str] = tuple(SKIES)) -> Iterator[tuple[pd.DataFrame, pd.DataFrame]]:
+    """One alert of each thing with its history, part by part of SKIES, or of some; a part is the same whichever others there are."""
     for place, (how, (survey, at, dense)) in enumerate(SKIES.items()):
+        if how not in of:
+            continue
         left, first, share = things // len(SKIES), 0, BATCH if at == "random" else BATCH // 2
         while left > 0:
             frame, truth = light_curves(

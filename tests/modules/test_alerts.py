@@ -80,7 +80,7 @@ def test_a_module_is_counted_by_groups_beside_simple_rules(spark: SparkSession, 
 
     monkeypatch.setattr(_lsst, "learned", lambda survey: (Always("AGN"), Always("asteroid")))
     module = Registry.load(data_folder("science_modules")).get("transient")()
-    lines = _lsst.report(module, [shared / "alerts" / "lsst" / LSST[0]], {label: _lsst.GROUPS.get(label, "transient") for label in LABELS})
+    lines = _lsst.report(module, [shared / "alerts" / "lsst" / LSST[0]], {label: _lsst.GROUPS[label] for label in LABELS})
     assert lines[0] == "57 real LSST alerts, 46 with truth"
     asteroids = next(line for line in lines if line.startswith("| asteroid")).split("|")
     assert [int(asteroids[2]), sum(int(cell) for cell in asteroids[3:-1])] == [16, 16]
