@@ -23,11 +23,13 @@ Fink = Callable[..., str]
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The built package; nothing is fetched, and nothing is written to the sources."""
+    """The package built from the source archive, as an index would give it; nothing is fetched, and nothing is written to the sources."""
     folder = tmp_path_factory.mktemp("wheel")
     left_out = shutil.ignore_patterns(".git", ".venv", ".jars", "build", "dist", "*.egg-info", "__pycache__", ".*_cache", "tests")
     shutil.copytree(ROOT, folder / "sources", ignore=left_out)
-    line = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation", "--no-index", "-w", str(folder), str(folder / "sources")]
+    subprocess.run([sys.executable, "setup.py", "-q", "sdist", "-d", str(folder)], check=True, timeout=300, cwd=folder / "sources", capture_output=True)
+    (sources,) = folder.glob("*.tar.gz")
+    line = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation", "--no-index", "-w", str(folder), str(sources)]
     done = subprocess.run(line, capture_output=True, text=True, check=False, timeout=300)
     assert done.returncode == 0, done.stderr
     (made,) = folder.glob("*.whl")
