@@ -35,6 +35,13 @@ def modulus(z: Floats) -> Floats:
     return found
 
 
+def volume_mpc3(z: Floats) -> Floats:
+    """Comoving volume of the whole sky up to redshifts [Mpc^3]."""
+    grid, distance = _comoving()
+    found: Floats = 4 / 3 * np.pi * np.interp(z, grid, distance) ** 3
+    return found
+
+
 def draw_redshifts(rng: np.random.Generator, number: int, lowest: float, highest: float, evolution: float = 0.0) -> Floats:
     """Redshifts of events whose rate per comoving volume grows as (1 + z)^evolution, as counted by an observer (time runs slower there)."""
     z = np.geomspace(lowest, highest, 600)

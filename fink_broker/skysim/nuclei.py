@@ -3,38 +3,68 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
-from fink_broker.skysim.cosmos import Floats, Ints, modulus
+from fink_broker.skysim import quasars
+from fink_broker.skysim.cosmos import Floats, Ints
 from fink_broker.skysim.kind import GALAXY_COLOURS, Heaven, Kind, Things, behind_dust, catalogued, hosted
 from fink_broker.skysim.observatory import nanojansky
-from fink_broker.skysim.stars import faint_heavy
 from fink_broker.skysim.walks import walk
 
-QUASAR_COLOURS = {"u": 0.35, "g": 0.15, "r": 0.0, "i": -0.1, "z": -0.12, "y": -0.15}
+BRIGHTEST = 14.5
+SAMPLE_WAVE = 4000.0  # [Angstrom] that the walk's size and time are told at
+REDDER_LESS = -0.479  # power of wavelength that the walk's size falls with
+SYNCHROTRON, SYNCHROTRON_SCATTER = -1.1, 0.4  # power of frequency
 
 
-def _draw(rng: np.random.Generator, number: int, heaven: Heaven, blazar: bool) -> Things:
+def _around(rng: np.random.Generator, things: int, heaven: Heaven, z: Floats, mag: Floats, colours: Floats, host_absolute: Floats) -> Things:
+    """Cores of magnitudes in r, before dust, in the middle of galaxies."""
     site = heaven.site
-    mag = faint_heavy(rng, number, 14.5, site.limit() - 0.3, 0.42 if not blazar else 0.3)
-    z = np.clip(0.25 * 10 ** (0.13 * (mag - 17.0)) * np.exp(rng.normal(0, 0.55, number)), 0.01, 3.8)
-    things = hosted(rng, number, heaven, z, rng.normal(-21.2, 0.7, number), nuclear=True)
-    absolute = mag - modulus(z)
-    colours = heaven.band_values(QUASAR_COLOURS) * (1 + 0.4 * rng.normal(size=number))[:, None]
-    core = nanojansky(mag[:, None] + colours) * behind_dust(site, things.ebv)
-    host = things.template
-    things.template = core + host
-    whole = 31.4 - 2.5 * np.log10(things.template[:, site.bands.index("r")])
+    found = hosted(rng, things, heaven, z, host_absolute, nuclear=True)
+    core = nanojansky(mag[:, None] + colours) * behind_dust(site, found.ebv)
+    found.template = core + found.template
+    r = site.bands.index("r")
+    whole = 31.4 - 2.5 * np.log10(found.template[:, r])
+    core_share = core[:, r] / found.template[:, r]
     # a catalogue takes it for a star where the core outshines the galaxy
-    core_share = core[:, 1] / things.template[:, 1]
-    star = np.where(rng.random(number) < core_share, 1 - 0.06 * rng.random(number) ** 2, 0.3 * rng.random(number))
-    things.near_arcsec, things.near_star, things.near_mag = catalogued(rng, things.ra, things.dec, rng.rayleigh(0.2, number), star, whole)
-    if blazar:  # hours to weeks, tenths to magnitudes (Ruan et al. 2012, ApJ 760, 51)
-        tau, size = np.exp(rng.normal(np.log(12), 0.7, number)), np.exp(rng.normal(np.log(0.35), 0.4, number)).clip(0.1, 1.2)
-    else:  # MacLeod et al. 2010 (ApJ 721, 1014), eq. 7 and table 1: asymptotic variability and time by luminosity (M_i + 23), black-hole mass left out
-        bright = absolute + 23
-        tau = 10 ** (2.4 + 0.03 * bright + rng.normal(0, 0.4, number)) * (1 + z)
-        size = 10 ** (-0.51 + 0.113 * bright + rng.normal(0, 0.15, number)).clip(-1.6, 0.1) / np.sqrt(2)
-    things.truth |= {"mean_mag": mag, "tau_days": tau, "amplitude_mag": size, "absolute_mag": absolute, "core_share": core_share}
+    star = np.where(rng.random(things) < core_share, 1 - 0.06 * rng.random(things) ** 2, 0.3 * rng.random(things))
+    found.near_arcsec, found.near_star, found.near_mag = catalogued(rng, found.ra, found.dec, rng.rayleigh(0.2, things), star, whole)
+    found.truth |= {"mean_mag": mag, "core_share": core_share, "absolute_mag": quasars.absolute(site, mag, z)}
+    return found
+
+
+def _draw_agn(rng: np.random.Generator, number: int, heaven: Heaven) -> Things:
+    """Magnitudes and redshifts by the luminosity function of quasars (module quasars), in galaxies as Falomo et al. 2014 (MNRAS 440, 476) found
+    around quasars, fainter around fainter cores; the walk of MacLeod et al. 2010 (ApJ 721, 1014), eqs. 7 and 12, table 1."""
+    site = heaven.site
+    mag, z = quasars.draw(rng, number, site, BRIGHTEST, site.limit() - 0.3)
+    absolute = quasars.absolute(site, mag, z)
+    host = (-22.8 + 0.3 * np.maximum(absolute + 24, 0)).clip(max=-19.5) + rng.normal(0, 0.6, number)
+    things = _around(rng, number, heaven, z, mag, quasars.colours(site, z, rng.normal(0, quasars.SLOPE_SCATTER, number)), host)
+    bright = absolute + 0.34 + 23  # M_i, as of redshift 0 (Richards et al. 2006, AJ 131, 2766, eq. 1; Ross et al. 2013, ApJ 773, 14, section 2.5)
+    mass = 2.0 - 0.27 * (bright - 23) + rng.normal(0, 1, number) * (0.58 + 0.011 * (bright - 23)) - 9
+    own = np.log10(site.wavelength[site.bands.index("r")] / (1 + z) / SAMPLE_WAVE)
+    size = -0.51 + REDDER_LESS * own + 0.131 * bright + 0.18 * mass + rng.normal(0, 0.15, number)
+    tau = 2.4 + 0.17 * own + 0.03 * bright + 0.21 * mass + rng.normal(0, 0.4, number)
+    things.truth |= {"amplitude_mag": 10 ** size.clip(-1.6, 0.1) / np.sqrt(2), "tau_days": 10**tau * (1 + z)}
+    return things
+
+
+def _draw_blazar(rng: np.random.Generator, number: int, heaven: Heaven) -> Things:
+    """Redshifts, and magnitudes by the peak of the synchrotron light, as of 860 BL Lacertae objects and 755 quasars of Fermi's catalogue (Ajello et al.
+    2022, ApJS 263, 24); BL Lacertae objects in giant ellipticals (Sbarufatti et al. 2005, ApJ 635, 173); hours to weeks, tenths to magnitudes (Ruan et
+    al. 2012, ApJ 760, 51)."""
+    site = heaven.site
+    quasar = rng.random(number) < 755 / (755 + 1379)
+    off = rng.normal(size=number)  # of the redshift, in its own scatter
+    z = np.exp(np.where(quasar, -0.01 + 0.67 * off, -1.23 + 1.01 * off)).clip(0.02, 3.8)
+    mag = np.where(quasar, 18.7 + 1.3 * (0.5 * off + 0.87 * rng.normal(size=number)), 18.0 + 1.2 * (0.23 * off + 0.97 * rng.normal(size=number)))
+    mag = mag.clip(BRIGHTEST, site.limit() - 0.3)
+    slope = rng.normal(SYNCHROTRON, SYNCHROTRON_SCATTER, number)
+    wave = np.array(site.wavelength)
+    colours = 2.5 * slope[:, None] * np.log10(wave / wave[site.bands.index("r")])
+    things = _around(rng, number, heaven, z, mag, colours, np.where(quasar, -22.8, -22.9) + rng.normal(0, 0.5, number))
+    things.truth |= {"tau_days": np.exp(rng.normal(np.log(12), 0.7, number)), "amplitude_mag": np.exp(rng.normal(np.log(0.35), 0.4, number)).clip(0.1, 1.2)}
     return things
 
 
@@ -43,23 +73,18 @@ def _signal(things: Things, who: Ints, mjd: Floats, band: Ints, heaven: Heaven, 
     truth = things.truth
     offset = rng.normal(0, 0.5, len(things))
     x = walk(rng, who, mjd, truth["tau_days"]) + offset[who]
-    bluer = heaven.band_values({"u": 1.25, "g": 1.15, "r": 1.0, "i": 0.88, "z": 0.8, "y": 0.75})
+    wave: NDArray[np.float64] = np.array(heaven.site.wavelength)
+    bluer = (wave / wave[heaven.site.bands.index("r")]) ** REDDER_LESS
     change = np.clip(truth["amplitude_mag"][who] * x * bluer[band], -4, 4)
     found: Floats = things.template[who, band] * truth["core_share"][who] * (10 ** (-0.4 * change) - 1)
     return found
 
 
-def _agn(rng: np.random.Generator, number: int, heaven: Heaven) -> Things:
-    return _draw(rng, number, heaven, False)
-
-
-def _blazar(rng: np.random.Generator, number: int, heaven: Heaven) -> Things:
-    return _draw(rng, number, heaven, True)
-
-
-# Numbers with alerts in a year: Sanchez-Saez et al. 2021 (AJ 161, 141), 35,000 nuclei in ZTF's alerts and 1,300 blazars; LSST: by depth.
+# Numbers with alerts in a year. ZTF: Sanchez-Saez et al. 2021 (AJ 161, 141) found 35,000 nuclei with six detections in a band, and 1,300 blazars; here half
+# of those that alert have six. By themselves luminosity function, walk and cadence give 112,000 for ZTF and 3.9 million for LSST; LSST has as many more here.
+# Blazars do not grow as fast with depth: those of Fermi are bright.
 NUCLEI = (
-    Kind("agn", "AGN", _agn, _signal, {"ztf": 60000, "lsst": 600000}, lasting=True, dusty=False),
-    Kind("blazar", "AGN", _blazar, _signal, {"ztf": 2500, "lsst": 15000}, lasting=True, dusty=False),
+    Kind("agn", "AGN", _draw_agn, _signal, {"ztf": 60000, "lsst": 2100000}, lasting=True, dusty=False),
+    Kind("blazar", "AGN", _draw_blazar, _signal, {"ztf": 2500, "lsst": 15000}, lasting=True, dusty=False),
 )
 __all__ = ["GALAXY_COLOURS", "NUCLEI"]
