@@ -14,6 +14,7 @@ from fink_broker.skysim.walks import walk
 BRIGHTEST = 14.5
 SAMPLE_WAVE = 4000.0  # [Angstrom] that the walk's size and time are told at
 REDDER_LESS = -0.479  # power of wavelength that the walk's size falls with
+TEMPLATE_DAYS = 100.0  # over which the exposures of a template are spread
 SYNCHROTRON, SYNCHROTRON_SCATTER = -1.1, 0.4  # power of frequency
 
 
@@ -69,9 +70,10 @@ def _draw_blazar(rng: np.random.Generator, number: int, heaven: Heaven) -> Thing
 
 
 def _signal(things: Things, who: Ints, mjd: Floats, band: Ints, heaven: Heaven, rng: np.random.Generator) -> Floats:
-    """The walk in magnitudes of the core, larger in the blue; the template was taken at another point of the walk."""
+    """The walk in magnitudes of the core, larger in the blue, against its mean over the days of the template, which were long before."""
     truth = things.truth
-    offset = rng.normal(0, 0.5, len(things))
+    long = TEMPLATE_DAYS / truth["tau_days"]
+    offset = rng.normal(0, 1, len(things)) * np.sqrt(2 / long * (1 - (1 - np.exp(-long)) / long))
     x = walk(rng, who, mjd, truth["tau_days"]) + offset[who]
     wave: NDArray[np.float64] = np.array(heaven.site.wavelength)
     bluer = (wave / wave[heaven.site.bands.index("r")]) ** REDDER_LESS
@@ -81,10 +83,10 @@ def _signal(things: Things, who: Ints, mjd: Floats, band: Ints, heaven: Heaven, 
 
 
 # Numbers with alerts in a year. ZTF: Sanchez-Saez et al. 2021 (AJ 161, 141) found 35,000 nuclei with six detections in a band, and 1,300 blazars; here half
-# of those that alert have six. By themselves luminosity function, walk and cadence give 112,000 for ZTF and 3.9 million for LSST; LSST has as many more here.
+# of those that alert have six. By themselves luminosity function, walk and cadence give 150,000 for ZTF and 4.3 million for LSST; LSST has as many more here.
 # Blazars do not grow as fast with depth: those of Fermi are bright.
 NUCLEI = (
-    Kind("agn", "AGN", _draw_agn, _signal, {"ztf": 60000, "lsst": 2100000}, lasting=True, dusty=False),
+    Kind("agn", "AGN", _draw_agn, _signal, {"ztf": 60000, "lsst": 1700000}, lasting=True, dusty=False),
     Kind("blazar", "AGN", _draw_blazar, _signal, {"ztf": 2500, "lsst": 15000}, lasting=True, dusty=False),
 )
 __all__ = ["GALAXY_COLOURS", "NUCLEI"]

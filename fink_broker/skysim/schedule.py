@@ -174,14 +174,17 @@ def _wide(dice: np.random.Generator, field: int, up: Ints, moon: Floats) -> tupl
 
 
 def _deep(dice: np.random.Generator, field: int, up: Ints, moon: Floats) -> tuple[Floats, Ints]:
-    """Deep drilling: every third night ten visits in each of some bands, 40 seconds apart."""
-    chosen = up[dice.random(len(up)) < 0.35]
-    when, band = [np.empty((0, 2))], [np.empty(0, np.int64)]
+    """Deep drilling: some nights a run of visits in each of two to four bands, 40 seconds apart (in March 2026: 5 to 80 in a band, half of them above 20), and
+    the survey around as everywhere."""
+    chosen = up[dice.random(len(up)) < 0.15]
+    wide, bands = _wide(dice, field, up, moon)
+    when, band = [wide], [bands]
     for night in chosen:
         begin = 0.0
-        letters = dice.permutation([1, 2, 3, 4] if moon[night] < 0.5 else [2, 3, 4, 5])[: dice.integers(1, 4)]
+        letters = dice.permutation([1, 2, 3, 4] if moon[night] < 0.5 else [2, 3, 4, 5])[: dice.integers(2, 5)]
+        run = np.exp(dice.uniform(np.log(5), np.log(40)))
         for letter in letters:
-            times = begin + 0.000468 * np.arange(dice.integers(6, 14)) + dice.normal(0, 3e-6)
+            times = begin + 0.000468 * np.arange(int(run * np.exp(dice.normal(0, 0.3))) + 2) + dice.normal(0, 3e-6)
             begin = times[-1] + 0.0018
             when.append(np.column_stack([np.full(len(times), night), times]))
             band.append(np.full(len(times), letter))

@@ -77,3 +77,25 @@ def test_blazars_are_nearer_redder_and_faster_than_quasars() -> None:
     far = quasi.truth["core_share"] > 0.98
     colour = [np.median(2.5 * np.log10(things.template[mine, 3] / things.template[mine, 1])) for things, mine in ((blazars, slice(None)), (quasi, far))]
     assert colour[0] > colour[1] + 0.2
+
+
+def test_a_quasar_stays_on_one_side_of_its_template_for_months() -> None:
+    """As 29 of 29 real quasars of March 2026 did at 99 % of their detections, over 19 to 85 days."""
+    (seen,) = Sky("lsst", 5, {"agn": 1}).block(0, 300)
+    shares = []
+    for begin, end in zip(seen.begin, seen.end, strict=True):
+        found = np.flatnonzero(seen.detected[begin:end]) + begin
+        late = found[seen.mjd[found] > seen.mjd[found[-1]] - 60] if len(found) else found
+        if len(late) >= 10:
+            shares.append(max((seen.flux[late] > 0).mean(), (seen.flux[late] < 0).mean()))
+    assert len(shares) > 100
+    assert np.mean(np.array(shares) > 0.98) > 0.85
+
+
+def test_deep_fields_are_watched_in_runs_and_as_all_others() -> None:
+    plan = Sky("lsst", 6).heaven.schedule
+    last = slice(plan.start[-1], plan.start[-1] + plan.count[-1])
+    _, visits = np.unique(np.floor(plan.mjd[last] - 0.3) + 1e6 * plan.band[last], return_counts=True)  # of one band and night
+    assert (visits >= 20).sum() > 10
+    assert visits.max() <= 100
+    assert (visits <= 2).sum() > 20
