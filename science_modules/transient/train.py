@@ -34,6 +34,8 @@ CHECKED = 300
 HIDDEN_SHARE = (((10, 11), 0.3), ((3, 4, 5, 6), 0.2), ((7, 8, 9), 0.05))
 # ZTF's alerts that have the score of before the deep one, which parts less: from LOW to LOW + MORE, give or take.
 SHALLOW_SHARE, LOW, MORE, SCATTER = 0.35, 0.3, 0.45, 0.13
+DEEP_SHARE = 0.15  # of LSST's things are in deep fields, from where most alerts come
+BEGUN_SHARE, BEGUN_DAYS = 0.35, (8.0, 120.0)  # of LSST, whose history is long: as if the survey had begun so many days ago, as in its first months
 YOUNG_SHARE = 0.25  # come as if the survey had begun later
 CUT_SHARE, ONE_BAND = 0.25, 0.5  # lose points of their light curve: so many of them other bands, the others nights
 NOON = 0.3  # [d] MJD and this has its new day between the nights of either site
@@ -47,10 +49,12 @@ def sample(things: int, seed: int) -> dict[str, NDArray[Any]]:
         whole = int(things * share)
         for first in range(0, whole, 5000):
             number = min(5000, whole - first)
-            frame, truth = light_curves(number, survey, seed + place, first=first // 1000, at=at, forced=forced, mix=MIX, dense_share=float(dense))
+            frame, truth = light_curves(number, survey, seed + place, first=first // 1000, at=at, forced=forced, mix=MIX, dense_share=float(dense), deep_share=DEEP_SHARE)
             rng = np.random.default_rng([seed, place, first])
             cut = rng.random(number) < CUT_SHARE
             frame = scarcer(frame, cut, rng)
+            if survey == "lsst":
+                frame = begun(frame, rng.random(number) < BEGUN_SHARE, rng)
             points, mask, about, some = series(frame)
             days = (frame["mjd"] - frame["first_mjd"]).to_numpy(float)
             made = {"points": points.astype(np.float16), "mask": mask.astype(np.int8), "about": about, "some": some, "days": days,
@@ -74,6 +78,20 @@ def scarcer(frame: pd.DataFrame, chosen: NDArray[np.bool_], rng: np.random.Gener
         for values in kept.values():
             values[row] = values[row][keep]
     return frame.assign(**{name: pd.Series(values, index=frame.index, dtype=object) for name, values in kept.items()})
+
+
+def begun(frame: pd.DataFrame, chosen: NDArray[np.bool_], rng: np.random.Generator) -> pd.DataFrame:
+    """The same as if the survey had begun a short while ago: no point of the `chosen` is older, and their first detection is the first of those left."""
+    kept = {name: frame[name].to_numpy(object).copy() for name in curve.INPUTS if name.startswith("lightcurve.")}
+    now, first, number = (frame[name].to_numpy().copy() for name in ("mjd", "first_mjd", "n_detections"))
+    for row in np.flatnonzero(chosen):
+        mjd, kind = (kept[f"lightcurve.{name}"][row] for name in ("mjd", "kind"))
+        found = (kind == "detection") & (mjd >= now[row] - np.exp(rng.uniform(*np.log(BEGUN_DAYS))))
+        first[row], number[row] = mjd[found].min(), found.sum()
+        for values in kept.values():
+            values[row] = values[row][mjd >= first[row]]
+    columns = {name: pd.Series(values, index=frame.index, dtype=object) for name, values in kept.items()}
+    return frame.assign(first_mjd=first, n_detections=number, **columns)
 
 
 def varied(about: NDArray[np.float32], ztf: NDArray[np.bool_], rng: np.random.Generator) -> NDArray[np.float32]:

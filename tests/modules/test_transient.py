@@ -10,6 +10,7 @@ import pytest
 from fink_broker.sample import sample
 from fink_broker.science import Registry
 from fink_broker.settings import data_folder
+from fink_broker.skysim import light_curves
 from tests.modules.ztf_packets import columns
 
 REGISTRY = Registry.load(data_folder("science_modules"))
@@ -197,6 +198,30 @@ def test_points_left_out_for_training_are_bands_or_nights_and_never_the_own_visi
     one_band = np.array([len(mjd) == 20 and set(band) == {"r"} for mjd, band in zip(found["lightcurve.mjd"], found["lightcurve.band"], strict=True)])
     assert one_band[chosen].mean() == pytest.approx(train.ONE_BAND, abs=0.1)
     assert not one_band[~chosen].any()
+
+
+def test_a_survey_that_has_just_begun_knows_nothing_older() -> None:
+    from science_modules.transient import train
+
+    print("seed 5")
+    frame, _ = light_curves(200, "lsst", 5, mix={"AGN": 1, "periodic variable": 1}, models="built-in")
+    chosen = np.arange(200) < 150
+    found = train.begun(frame, chosen, np.random.default_rng(5))
+    age, before = (one["mjd"] - one["first_mjd"] for one in (found, frame))
+    assert (age[chosen] <= train.BEGUN_DAYS[1]).all()
+    assert (age <= before).all()
+    assert (before > train.BEGUN_DAYS[1])[chosen].sum() > 30
+    assert (found["n_detections"] >= 1).all()
+    assert (found["n_detections"] <= frame["n_detections"]).all()
+    for row in range(200):
+        mjd, kind = found["lightcurve.mjd"][row], found["lightcurve.kind"][row]
+        assert mjd[-1] == found["mjd"][row]
+        assert len(found["lightcurve.flux"][row]) == len(mjd) == len(kind)
+        if chosen[row]:
+            assert mjd[0] == found["first_mjd"][row]
+            assert (kind == "detection").sum() == found["n_detections"][row]
+        else:
+            assert len(mjd) == len(frame["lightcurve.mjd"][row])
 
 
 def made_arrays(number: int, seed: int) -> dict[str, np.ndarray]:
