@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -25,6 +26,7 @@ from fink_broker.testing.ztf import MISSING, NOT_MEASURED, UNIT, ZERO_POINT, Ztf
 
 NAMES = 26**7
 MILLION = 1_000_000  # things that have a number of their own within a visit
+PANSTARRS = {"g": 23.3, "r": 23.2, "i": 23.1, "z": 22.3}  # 5 sigma
 SMALLEST = 30  # [pixels] LSST cuts out its footprint of a detection, or this: 148 of 148 real alerts
 
 
@@ -143,7 +145,19 @@ class SkyZtf(Ztf):
         values = super()._neighbours(thing, ra, dec, star, mag)
         shift = distance - values["distpsnr1"]
         values |= {f"distpsnr{place}": values[f"distpsnr{place}"] + shift for place in (1, 2, 3)}
-        return values | {"sgscore1": score}
+        return values | self._catalogue_magnitudes(thing, distance, mag) | {"sgscore1": score}
+
+    @staticmethod
+    def _catalogue_magnitudes(thing: SkyThing, distance: float, mag: float) -> dict[str, Any]:
+        """Of the nearest catalogued source, of magnitude `mag` in r: the colours of what lies under the thing, or of any source; none beyond the catalogue's
+        depth (Chambers et al. 2016, arXiv 1612.05560)."""
+        g, r, i = thing.template[:3]
+        if min(g, r, i) > 0 and distance < 2.5:
+            g_r, r_i = -2.5 * math.log10(g / r), -2.5 * math.log10(r / i)
+        else:
+            g_r, r_i = 0.3 + 0.7 * thing.luck[5], 0.2 + 0.5 * thing.luck[6]
+        found = {"g": mag + g_r, "r": mag, "i": mag - r_i, "z": mag - r_i - 0.6 * r_i - 0.1 * (thing.luck[7] - 0.5)}
+        return {f"s{band}mag1": found[band] if found[band] < depth else MISSING for band, depth in PANSTARRS.items()}
 
     def _solar_system(self, thing: MadeObject, epoch: int, mag: float) -> dict[str, Any]:
         assert isinstance(thing, SkyThing)

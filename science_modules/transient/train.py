@@ -49,7 +49,9 @@ def sample(things: int, seed: int) -> dict[str, NDArray[Any]]:
         whole = int(things * share)
         for first in range(0, whole, 5000):
             number = min(5000, whole - first)
-            frame, truth = light_curves(number, survey, seed + place, first=first // 1000, at=at, forced=forced, mix=MIX, dense_share=float(dense), deep_share=DEEP_SHARE)
+            frame, truth = light_curves(
+                number, survey, seed + place, first=first // 1000, at=at, forced=forced, mix=MIX, dense_share=float(dense), deep_share=DEEP_SHARE
+            )
             rng = np.random.default_rng([seed, place, first])
             cut = rng.random(number) < CUT_SHARE
             frame = scarcer(frame, cut, rng)

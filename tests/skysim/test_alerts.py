@@ -121,3 +121,16 @@ def test_forced_photometry_of_lsst_begins_with_the_object() -> None:
         first = min(source["midpointMjdTai"] for source in packet["prvDiaSources"])
         assert all(point["midpointMjdTai"] > first for point in packet["prvDiaForcedSources"])
         assert packet["prvDiaForcedSources"][-1]["visit"] == packet["diaSource"]["visit"]  # as real ones have it
+
+
+def test_the_catalogued_source_has_the_colours_of_what_lies_there() -> None:
+    """Of 911 real alerts on a star half are between 0.30 and 0.99 in g - r, of 99 on a galaxy between 0.30 and 0.68; faint ones lack bands."""
+    rows = [one.packet["candidate"] | {"label": one.truth["kind"]} for one in Campaign("ztf", 500, seed=3, nights=20, models="built-in").alerts()]
+    colour = {
+        kind: [row["sgmag1"] - row["srmag1"] for row in rows if row["label"] == kind and row["distpsnr1"] < 1] for kind in ("agn", "long_period_variable")
+    }
+    assert np.median(colour["agn"]) < 0.4 < 1.0 < np.median(colour["long_period_variable"])
+    known = [row["sgmag1"] - row["srmag1"] for row in rows if row["sgmag1"] > -900 and row["distpsnr1"] < 1]
+    assert 0.3 < np.median(known) < 0.9
+    assert all(row["sgmag1"] < 23.3 for row in rows)
+    assert all(row["szmag1"] == -999 or row["szmag1"] < 22.3 for row in rows)
