@@ -13,7 +13,7 @@ from fink_broker import sky
 from fink_broker.errors import ConfigError
 from fink_broker.settings import data_folder
 from fink_broker.skysim.census import Census, Group
-from fink_broker.skysim.context import earlier, real_bogus
+from fink_broker.skysim.context import DARKEST, earlier, real_bogus
 from fink_broker.skysim.context import place as where
 from fink_broker.skysim.observation import START_MJD, Observed, Sky
 from fink_broker.skysim.observatory import observatory
@@ -127,7 +127,8 @@ def _thing(model: Sky, group: Group, thing: int) -> SkyThing:
     dec = dec + rng.normal(0, 1, number) * scatter
     ra = (ra + rng.normal(0, 1, number) * scatter / np.maximum(np.cos(np.radians(dec)), 0.02)) % 360
     good = kind.name != "bogus"
-    scores = real_bogus(rng, site, good, snr, things.template[thing])
+    change = np.abs(seen.flux[cut]) / np.maximum(things.template[thing, seen.band[cut]], DARKEST)
+    scores = real_bogus(rng, site, good, snr, things.template[thing], change)
     age, more = _past(rng, model, seen, thing)
     truth: dict[str, Any] = {"kind": kind.name, "label": kind.label, "models": model.models, "ebv": float(things.ebv[thing])}
     truth |= {name: float(values[thing]) for name, values in things.truth.items()}

@@ -12,13 +12,14 @@ if TYPE_CHECKING:
     from fink_broker.skysim.packets import SkyThing
 
 APERTURE = 12.0  # [pixels] radius of the aperture flux: the errors of March 2026 in the dark are of that area
-TEMPLATE = (0.055, 0.7)  # noise of the template as a share of that of the exposure, and its scatter (of the logarithm): few or many exposures made it
-TEMPLATE_LIGHT = 5.0  # times as much as that of the sky is told of the noise of the template's own light: the sky's is told too small after resampling
+# Error in the template as a share of that of a usual exposure in the dark, its scatter between things and between detections (of the logarithm), and how it
+# falls with the width of the exposure, to which the template is smoothed. It does not grow with the template's own light (magnitudes 15 to 22).
+TEMPLATE, TEMPLATE_OWN, TEMPLATE_EACH, TEMPLATE_SMOOTHED = 0.078, 0.35, 0.33, -3.1
 
 
 def measures(thing: SkyThing, epoch: int) -> dict[str, Any]:
     """Fields of a diaSource."""
-    dice, normal, luck = thing.dice[epoch], thing.bells[epoch], thing.luck
+    dice, normal = thing.dice[epoch], thing.bells[epoch]
     flux, err, under, seeing = thing.flux[epoch], thing.flux_err[epoch], thing.under(epoch), thing.seeing[epoch]
     snr, good = abs(flux) / err, thing.kind != "bogus"
     dark, electron = _dark(thing, epoch), _electron(thing, epoch)
@@ -33,7 +34,7 @@ def measures(thing: SkyThing, epoch: int) -> dict[str, Any]:
     chi = 1.0 + (snr / 60) ** 2 * 0.05 * min(under / abs(flux), 1) + 0.03 * (max(dice[1], 1e-3) ** -0.7 - 1)  # a bright star leaves more
     found = {
         "scienceFlux": science, "scienceFluxErr": science_error(thing, epoch), "templateFlux": under + dark * (0.15 * normal[1] - 0.1),
-        "templateFluxErr": TEMPLATE[0] * float(np.exp(TEMPLATE[1] * _bell(luck[10], luck[11])) * np.hypot(dark, (TEMPLATE_LIGHT * electron * under) ** 0.5)),
+        "templateFluxErr": _template_error(thing, epoch),
         "apFlux": 0.98 * flux + aperture * (2 * (dice[0] + dice[2] + dice[3]) - 3), "apFluxErr": aperture,
         "raErr": error, "decErr": error * float(np.exp(0.1 * normal[6])), "ixxPSF": width * (1 + one), "iyyPSF": width * (1 - one), "ixyPSF": width * other,
         "bboxSize": min(round(footprint + thing.scene.trail_pixels), 150),
@@ -45,7 +46,7 @@ def measures(thing: SkyThing, epoch: int) -> dict[str, Any]:
             "ixx": width * 0.95 * (1 + one) * float(np.exp(spread * normal[7])), "iyy": width * 0.95 * (1 - one) * float(np.exp(spread * normal[8])),
             "ixy": width * (other + 0.5 * spread * normal[9]), "trailLength": max(trail, usual),
             **({"trailAngle": trail_angle_deg(thing.scene.trail_angle)} if trail > usual else {}),
-            "extendedness": _extendedness(snr, under > abs(flux) / 2, normal[9], good, dice[8]),
+            "extendedness": _extendedness(snr, abs(flux) / max(under, 1.0), seeing, (normal[7] + normal[8]) / 2**0.5, dice[8]) if good else 1 - dice[8] ** 1.3,
         }  # fmt: skip
     else:
         missing = ("ixx", "iyy", "ixy", "extendedness", "trailFlux", "trailFluxErr", "trailRa", "trailDec", "trailLength", "trailAngle")
@@ -68,6 +69,14 @@ def _dark(thing: SkyThing, epoch: int) -> float:
     return float(nanojansky(thing.depth[epoch])) / 5
 
 
+def _template_error(thing: SkyThing, epoch: int) -> float:
+    """Error of the flux in the template [nJy], as told."""
+    site, dice = thing.site, thing.dice[epoch]
+    usual = float(nanojansky(site.depth[site.bands.index(thing.band[epoch])])) / 5
+    odds = TEMPLATE_OWN * _bell(thing.luck[10], thing.luck[11]) + TEMPLATE_EACH * _bell(dice[9], dice[5])
+    return TEMPLATE * usual * (thing.seeing[epoch] / site.seeing_arcsec) ** TEMPLATE_SMOOTHED * float(np.exp(odds))
+
+
 def _electron(thing: SkyThing, epoch: int) -> float:
     """Flux of one photo-electron [nJy]."""
     return float(nanojansky(thing.site.zero_electrons[thing.site.bands.index(thing.band[epoch])]))
@@ -78,6 +87,9 @@ def _bell(one: float, other: float) -> float:
     return float(np.sqrt(-2 * np.log(max(one, 1e-12))) * np.cos(2 * np.pi * other))
 
 
-def _extendedness(snr: float, on_source: bool, bell: float, good: bool, dice: float) -> float:
-    """Near 0 for a star, unsure where it is faint or something lies under it; near 1 for most artefacts."""
-    return min((1.5 if on_source else 0.375) / snr * float(np.exp(1.3 * bell)), 1 - 0.3 * dice) if good else 1 - dice**1.3
+def _extendedness(snr: float, change: float, seeing: float, shape: float, dice: float) -> float:
+    """Near 0 for a star; it grows as the square of how far the shape is from a star's, with the seeing [arcsec], and where little of the light changes.
+
+    So told by 22,900 detections of quasars and 21 of known asteroids; `change` is the share.
+    """
+    return min(3.0 * shape**2 / snr * seeing**1.5 * (min(max(change, 0.03), 10.0) / 0.12) ** -0.6, 1 - 0.3 * dice)

@@ -8,7 +8,7 @@ import numpy as np
 
 from fink_broker.skysim.blemishes import ON_STARS, blemish
 from fink_broker.skysim.observatory import Observatory, nanojansky
-from fink_broker.skysim.profiles import INDEX, galaxy, grid, index_lsst, moffat, moffat_many, psf, resampled, window
+from fink_broker.skysim.profiles import INDEX, INDEX_COADDED, galaxy, grid, index_lsst, moffat, moffat_many, psf, resampled, window
 from fink_broker.testing.stamps import Image, fits
 
 SIZE_ZTF = 63  # [pixels]
@@ -16,6 +16,7 @@ AROUND_LSST = (31, 31, 33, 35, 35, 37, 41, 51)  # [pixels] within which there ar
 ZERO_POINT_ZTF = 26.2  # [mag] of one count
 GAIN_ZTF = 6.2  # [electrons a count]
 PSF_LSST = 41
+TEMPLATE_NOISE_LSST = (0.15, 0.34)  # of a pixel, as a share of the exposure's, and its scatter (of the logarithm), as the variances of 148 real alerts say
 FAINT, SMALL = 3e4, 2.0  # [nJy], [pixels]: sources below both are drawn together, which is ten times as fast
 # Shares of the next pixel and the next but one that resampling mixes in, as the noise of real cutouts has them and interpolation with sinc-like kernels gives.
 # A template is resampled and co-added. A difference takes its fine detail from the sharper image: like the template's where the exposure is sharper.
@@ -51,15 +52,16 @@ class Scene:
     template_fwhm: float = 0.0  # [pixels]; 0: as the exposure's
     stretch: tuple[float, float] = (0.0, 0.0)  # elongation of the PSF, along the axes and between them
     blank: tuple[tuple[int, int, int, int], ...] = ()  # first and last row, first and last column without data
-    images: dict[tuple[int, int], Image] = field(default_factory=dict, compare=False)  # steady image by band and seeing
+    images: dict[tuple[int, int, bool], Image] = field(default_factory=dict, compare=False)  # steady image by band and seeing, of an exposure or a template
 
 
-def _steady(scene: Scene, band: int, fwhm: float) -> Image:
+def _steady(scene: Scene, band: int, fwhm: float, coadded: bool) -> Image:
     """The steady image under some seeing [nJy], made once."""
-    key = (band, round(fwhm * 3))
+    key = (band, round(fwhm * 3), coadded)
     found = scene.images.get(key)
     if found is None:
-        found = scene.images[key] = _drawn(scene, round(fwhm * 3) / 3)
+        wide = round(fwhm * 3) / 3
+        found = scene.images[key] = _drawn(scene, wide, INDEX_COADDED if coadded and scene.steep else _index(scene, wide))
     return found
 
 
@@ -68,10 +70,10 @@ def _index(scene: Scene, fwhm: float) -> float:
     return index_lsst(fwhm) if scene.steep else INDEX
 
 
-def _drawn(scene: Scene, fwhm: float) -> Image:
+def _drawn(scene: Scene, fwhm: float, index: float) -> Image:
     half = scene.size / 2
     small = [one for one in scene.sources if one.flux < FAINT and one.radius < SMALL and abs(one.x) < half and abs(one.y) < half]
-    image = _many(scene, small, fwhm) if small else np.zeros((scene.size, scene.size), np.float32)
+    image = _many(scene, small, fwhm, index) if small else np.zeros((scene.size, scene.size), np.float32)
     axis = grid(scene.size)
     for one in scene.sources:
         if one.flux < FAINT and one.radius < SMALL:
@@ -80,7 +82,7 @@ def _drawn(scene: Scene, fwhm: float) -> Image:
         if one.radius <= 0:
             reach = int(fwhm * (4 if one.flux < 10 * FAINT else 10)) + 2  # faint stars have no wings to be seen
             rows, columns = window(axis, y, reach), window(axis, x, reach)
-            image[rows, columns] += moffat(axis[columns] - x, axis[rows] - y, fwhm, scene.stretch, one.flux, _index(scene, fwhm))
+            image[rows, columns] += moffat(axis[columns] - x, axis[rows] - y, fwhm, scene.stretch, one.flux, index)
             if one.flux > SPIKED:
                 row = round(y + (scene.size - 1) / 2)
                 if 0 < row < scene.size - 1:
@@ -90,11 +92,11 @@ def _drawn(scene: Scene, fwhm: float) -> Image:
             reach = int(max(one.radius / 1.68 * 7 + 2 * fwhm, fwhm * (4 if one.flux < 10 * FAINT else 10))) + 2
             rows, columns = window(axis, y, reach), window(axis, x, reach)
             shape = np.array([one.flux, one.radius, one.flatness, one.angle], np.float32)
-            image[rows, columns] += galaxy(axis[None, columns] - np.float32(x), axis[rows, None] - np.float32(y), fwhm, *shape, index=_index(scene, fwhm))
+            image[rows, columns] += galaxy(axis[None, columns] - np.float32(x), axis[rows, None] - np.float32(y), fwhm, *shape, index=index)
     return image
 
 
-def _many(scene: Scene, some: list[Source], fwhm: float) -> Image:
+def _many(scene: Scene, some: list[Source], fwhm: float, index: float) -> Image:
     """An image of small faint sources, all at once, as `_drawn` would draw each."""
     x, y, flux, radius, flatness, angle = np.array([(one.x, one.y, one.flux, one.radius, one.flatness, one.angle) for one in some], np.float32).T
     reach = int(fwhm * 2.5) + 2
@@ -104,10 +106,10 @@ def _many(scene: Scene, some: list[Source], fwhm: float) -> Image:
     u, v = (axis - (x - column)[:, None])[:, None, :], (axis - (y - row)[:, None])[:, :, None]
     star = radius <= 0
     drawn = np.empty((len(some), len(axis), len(axis)), np.float32)
-    drawn[star] = moffat_many(u[star], v[star], fwhm, scene.stretch, index=_index(scene, fwhm)) * flux[star, None, None]
+    drawn[star] = moffat_many(u[star], v[star], fwhm, scene.stretch, index=index) * flux[star, None, None]
     if not star.all():
         rest = ~star
-        drawn[rest] = galaxy(u[rest], v[rest], fwhm, *(one[rest, None, None] for one in (flux, radius, flatness, angle)), index=_index(scene, fwhm))
+        drawn[rest] = galaxy(u[rest], v[rest], fwhm, *(one[rest, None, None] for one in (flux, radius, flatness, angle)), index=index)
     image = np.zeros((scene.size + 2 * reach + 2, scene.size + 2 * reach + 2), np.float32)  # with a margin, so that none is cut
     for part, r, c in zip(drawn, (row + 1).tolist(), (column + 1).tolist(), strict=True):
         image[r : r + len(axis), c : c + len(axis)] += part
@@ -156,8 +158,8 @@ def stamps(
     if ztf:  # good nights are alike, bad ones are not: medians of fifteen real nights are 1.7 to 2.5 pixels, but for three of 2.7 to 3.8
         fwhm *= float(1.02 * np.exp(rng.normal(0, 0.1) + rng.exponential(0.22)))
     fwhm = max(fwhm, 1.3 if ztf else 1.2)
-    steady = _steady(scene, band, fwhm)
-    sharper = _steady(scene, band, scene.template_fwhm or fwhm)
+    steady = _steady(scene, band, fwhm, False)
+    sharper = _steady(scene, band, scene.template_fwhm or fwhm, bool(scene.template_fwhm))
     change = _change(scene, flux, fwhm, rng)
     unit = float(nanojansky(ZERO_POINT_ZTF)) if ztf else 1.0  # [nJy] of one unit of the image
     effective = 2.27 * fwhm * max(usual, 1.2)  # pixels that share the noise of a point source; the depth knows of usual seeing only
@@ -167,7 +169,8 @@ def stamps(
     clear = np.float32(rng.uniform(0.02, 0.3) if scene.artefact == "faded" else 1.0)
     shown, template, change = steady * (clear / np.float32(unit)), sharper / np.float32(unit), change / np.float32(unit)
     variance = np.float32(dark**2) + np.maximum(shown + change, 0) * np.float32(per_unit)
-    template_variance = np.float32((dark * 0.18 * np.exp(rng.normal(0, 0.42))) ** 2) + np.maximum(template, 0) * np.float32(per_unit * 0.04)
+    shallow, uneven = (0.18, 0.42) if ztf else TEMPLATE_NOISE_LSST
+    template_variance = np.float32((dark * shallow * np.exp(rng.normal(0, uneven))) ** 2) + np.maximum(template, 0) * np.float32(per_unit * 0.04)
     size = scene.size
     noise = rng.standard_normal((3, size, size), dtype=np.float32)
     own = noise[0]
@@ -184,12 +187,12 @@ def stamps(
     axis = grid(size)
     ground: Image = (float(slope[0]) * axis)[:, None] + (float(slope[1]) * axis)[None, :]
     difference = change + subtracted + left - template_noise * np.float32(0.3) + np.float32(rng.normal(0, 0.15) * dark * 0.1)
-    if not ztf:  # the background is taken off, though not wholly
-        difference += np.float32(rng.normal(0.17, 0.12) * dark)
-        sky = 0.35 * dark
+    if not ztf:  # the background is taken off, but for 0.04 of the noise of a pixel
+        difference += np.float32(rng.normal(0, 0.04) * dark)
+        sky = float(rng.normal(0.01, 0.04)) * dark
     elif flux < 0:
         difference = -difference
-    reference = template + template_noise + ground + np.float32(sky if ztf else 0.1 * dark)
+    reference = template + template_noise + ground + np.float32(sky if ztf else 0.01 * dark)
     science = shown + change + own_noise + ground + np.float32(sky)
     images = [science, reference, difference]
     for first, last, begin, end in scene.blank:
