@@ -129,7 +129,7 @@ def _thing(model: Sky, group: Group, thing: int) -> SkyThing:
     good = kind.name != "bogus"
     change = np.abs(seen.flux[cut]) / np.maximum(things.template[thing, seen.band[cut]], DARKEST)
     scores = real_bogus(rng, site, good, snr, things.template[thing], change)
-    age, more = _past(rng, model, seen, thing)
+    age, more = _past(np.random.default_rng([model.seed, 0x9A57, unique]), model, seen, thing)
     truth: dict[str, Any] = {"kind": kind.name, "label": kind.label, "models": model.models, "ebv": float(things.ebv[thing])}
     truth |= {name: float(values[thing]) for name, values in things.truth.items()}
     if kind.moving:
@@ -160,6 +160,5 @@ def _past(rng: np.random.Generator, model: Sky, seen: Observed, thing: int) -> t
     """Days before the first visit on which it was first detected, and detections before; see context.earlier."""
     if seen.kind.moving:
         return 0.0, 0
-    detected = seen.detected[seen.begin[thing] : seen.end[thing]].sum()
-    age, more = earlier(rng, model.site, seen.kind, seen.things.take(np.array([thing])), np.array([detected]), model.heaven.schedule)
+    age, more = earlier(rng, model.site, seen.take(np.array([thing])), model.heaven.schedule)
     return (float(age[0]), int(more[0])) if more[0] else (0.0, 0)

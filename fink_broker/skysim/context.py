@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from fink_broker import sky
 from fink_broker.skysim.cosmos import Floats, Ints
-from fink_broker.skysim.kind import Kind, Things
 from fink_broker.skysim.observation import Observed, Sky
 from fink_broker.skysim.observatory import Observatory
 from fink_broker.skysim.schedule import Schedule
@@ -107,20 +106,28 @@ def _past(rng: np.random.Generator, model: Sky, seen: Observed, thing: Ints, poi
     first = seen.mjd[np.minimum(first_hit, point)]
     if seen.kind.moving:
         return seen.mjd[point], np.ones(len(thing), np.int64)
-    age, more = earlier(rng, model.site, seen.kind, seen.things, totals[seen.end] - totals[seen.begin], model.heaven.schedule)
+    age, more = earlier(rng, model.site, seen, model.heaven.schedule)
     return np.where((more > 0)[thing], first - age[thing], first), number + more[thing]
 
 
-def earlier(rng: np.random.Generator, site: Observatory, kind: Kind, things: Things, detections: Ints, plan: Schedule) -> tuple[Floats, Ints]:
-    """How long before its first detection in the simulated days each thing was first detected [d], and how often until then."""
-    number, whole = len(detections), max(plan.first - BEGAN[site.name], 0.0)
+def earlier(rng: np.random.Generator, site: Observatory, seen: Observed, plan: Schedule) -> tuple[Floats, Ints]:
+    """How long before its first detection in the simulated days each thing was first detected [d], and how often until then.
+
+    How often it is detected is told by the days up to its first alert: what comes later is unknown to all its alerts or to some.
+    """
+    kind, things, number = seen.kind, seen.things, len(seen.begin)
+    whole = max(plan.first - BEGAN[site.name], 0.0)
     if not whole:
         return np.zeros(number), np.zeros(number, np.int64)
     age, once = whole * rng.random(number), rng.random(number) < 0.06  # now and then another artefact or an asteroid was there before
     if not (kind.lasting or kind.name == "dwarf_nova"):
         return age, once.astype(np.int64)
+    alerts = np.flatnonzero(seen.usable)
+    first = alerts[np.searchsorted(alerts, seen.begin)]
+    totals = np.concatenate([[0], np.cumsum(seen.detected)])
+    detections, days = totals[first + 1] - totals[seen.begin], np.maximum(seen.mjd[first] - plan.first, 1.0)
     stays = things.truth["alone"] < 0.5 if "alone" in things.truth else np.ones(number, bool)
-    often = np.minimum(rng.gamma(detections - 0.5) / plan.days, OFTEN)  # a day; that it was seen once tells little of how often it is: it may be new
+    often = np.minimum(rng.gamma(detections - 0.5) / days, OFTEN)  # a day; that it was seen once tells little of how often it is: it may be new
     missed = rng.random(number)
     long = whole * (1 - 0.22 * missed - 0.4 * missed**8)
     more = rng.poisson(often * long * (0.5 if kind.name == "dwarf_nova" else 1.0))
