@@ -15,6 +15,9 @@ from fink_broker.skysim.places import from_ecliptic, sun_longitude
 from fink_broker.skysim.stars import faint_heavy
 
 SAME_NIGHT = 0.35  # [d]
+# Numbers a magnitude grow by 10^0.51 to H_R = 15 and by 10^0.3 beyond (Gladman et al. 2009, Icarus 202, 104); on the sky by 10^0.28 from R = 20 to 25.6 (Heinze
+# et al. 2019, AJ 158, 232). H_R = 15 is V = 18.6 in the middle of the belt, opposite the Sun.
+BEND, BRIGHT, FAINT = 18.6, 0.51, 0.28
 COLOURS = {"u": 1.9, "g": 0.45, "r": -0.17, "i": -0.35, "z": -0.3, "y": -0.3}  # against V (Sergeyev & Carry 2021, A&A 652, A59)
 # Basis functions of Muinonen et al. 2010 (Icarus 209, 542), at their knots [deg].
 _ANGLES = np.array([0, 7.5, 30, 60, 90, 120, 150])
@@ -77,12 +80,26 @@ def apparent(truth: dict[str, Floats], mjd: Floats) -> tuple[Floats, Floats, Flo
 
 
 def _orbits(rng: np.random.Generator, count: int, mjd: Floats) -> dict[str, Floats]:
-    """Main belt between the Kirkwood gaps, some Hungarias, Mars crossers and Trojans (shape of the Minor Planet Center's catalogue, roughly)."""
+    """Inner, middle and outer main belt between the Kirkwood gaps, Hungarias (Warner et al. 2009, Icarus 204, 172) and Jupiter's Trojans.
+
+    Trojans are 109,000 of the 5.2 million that LSST will find (Kurlander et al. 2025), their inclinations those of Jewitt et al. 2000 (AJ 120, 1140);
+    eccentricities of the inner belt: Malhotra & Wang 2017 (MNRAS 465, 4381). Shares of the others, and the other spreads, have no source.
+    """
     group = rng.choice(5, count, p=(0.3, 0.36, 0.29, 0.03, 0.02))
-    low, high = np.array([2.12, 2.5, 2.83, 1.8, 5.05])[group], np.array([2.49, 2.82, 3.27, 2.1, 5.35])[group]
-    e = rng.rayleigh(0.1, count).clip(0, 0.35)
-    return {"a_au": rng.uniform(low, high), "e": e, "inclination": np.radians(rng.rayleigh(6.5, count).clip(0, 40)), "node": rng.uniform(0, 2 * np.pi, count),
+    low, high = np.array([2.12, 2.5, 2.83, 1.78, 5.05])[group], np.array([2.49, 2.82, 3.27, 2.0, 5.35])[group]
+    inner, hungaria = group == 0, group == 3
+    first, second = 0.06 * rng.standard_normal((2, count))
+    e = np.where(inner, np.hypot(0.13 + first, second), np.where(hungaria, 0.18 * rng.random(count), rng.rayleigh(0.1, count))).clip(0, 0.35)
+    tilted = np.where(hungaria, rng.uniform(16, 34, count), rng.rayleigh(np.where(group == 4, 13.7, 6.5)).clip(0, 40))
+    return {"a_au": rng.uniform(low, high), "e": e, "inclination": np.radians(tilted), "node": rng.uniform(0, 2 * np.pi, count),
             "argperi": rng.uniform(0, 2 * np.pi, count), "mean_anomaly": rng.uniform(0, 2 * np.pi, count), "epoch_mjd": mjd}  # fmt: skip
+
+
+def bent(rng: np.random.Generator, count: int, brightest: float, faintest: float) -> Floats:
+    """Magnitudes in V of the belt's asteroids on the sky."""
+    low, high = (1 - 10 ** (BRIGHT * (brightest - BEND))) / BRIGHT, (10 ** (FAINT * (faintest - BEND)) - 1) / FAINT
+    before = rng.random(count) < low / (low + high)
+    return np.where(before, faint_heavy(rng, count, brightest, BEND, BRIGHT), faint_heavy(rng, count, BEND, faintest, FAINT))
 
 
 def _draw(rng: np.random.Generator, number: int, heaven: Heaven) -> Things:
@@ -102,7 +119,7 @@ def _draw(rng: np.random.Generator, number: int, heaven: Heaven) -> Things:
         later = apparent(truth, at + 0.01)
         east, north = ((later[0] - ra + 180) % 360 - 180) * np.cos(np.radians(dec)) / 0.01, (later[1] - dec) / 0.01
         g12 = rng.normal(0.5, 0.15, count).clip(0.05, 0.95)
-        mag = faint_heavy(rng, count, 14.5, site.limit() - 0.1, 0.42)  # in V, at that time
+        mag = bent(rng, count, 14.5, site.limit() - 0.1)  # in V, at that time
         h = mag - 5 * np.log10(far * near) - phase_dimming(angle, g12)
         ebv = np.zeros(count)
         truth |= {"h": h, "g12": g12, "v_mag": mag, "peak_mjd": at, "speed_deg_per_day": np.hypot(east, north), "east": east, "north": north,
@@ -139,7 +156,10 @@ def _signal(things: Things, who: Ints, mjd: Floats, band: Ints, heaven: Heaven, 
 
 
 def _draw_trail(rng: np.random.Generator, number: int, heaven: Heaven) -> Things:
-    """Near-Earth asteroids: degrees a day, so that their light is drawn out over many seeing discs."""
+    """Near-Earth asteroids: degrees a day, so that their light is drawn out over many seeing discs.
+
+    Their numbers grow by 10^0.5 a magnitude, at any distance (Valdes 2019, arXiv:1901.07111). Speeds and elements are set by hand; orbits reach the Earth's.
+    """
 
     def some(count: int) -> tuple[Things, NDArray[Any]]:
         plan, site = heaven.schedule, heaven.site
@@ -148,14 +168,16 @@ def _draw_trail(rng: np.random.Generator, number: int, heaven: Heaven) -> Things
         mjd = plan.some_visit(rng, plan.field_of(ra, dec.clip(*site.dec_range)))
         speed = np.exp(rng.normal(np.log(6), 0.8, count)).clip(1.5, 80)
         length = speed * 3600 * 30 / 86400
-        mag = faint_heavy(rng, count, 14.0, site.limit() - 0.2, 0.3)
+        mag = faint_heavy(rng, count, 14.0, site.limit() - 0.2, 0.5)
+        a, near, phase = rng.uniform(1.0, 2.6, count), 0.2 / speed, rng.uniform(5, 80, count)
+        g12 = np.full(count, 0.5)
         truth = {"v_mag": mag, "peak_mjd": mjd, "speed_deg_per_day": speed, "east": speed * np.cos(lon * 7), "north": speed * np.sin(lon * 7),
-                 "trail_arcsec": length, "rotation_mag": rng.gamma(2, 0.1, count), "h": mag + rng.uniform(1, 6, count), "g12": np.full(count, 0.5),
-                 "a_au": rng.uniform(0.9, 2.6, count), "e": rng.uniform(0.2, 0.7, count), "inclination": np.radians(rng.rayleigh(10, count)),
+                 "trail_arcsec": length, "rotation_mag": rng.gamma(2, 0.1, count), "h": mag - 5 * np.log10(1.05 * near) - phase_dimming(phase, g12), "g12": g12,
+                 "a_au": a, "e": 1 - rng.uniform(0.6, 1.0, count) / a, "inclination": np.radians(rng.rayleigh(10, count)),
                  "node": lon, "argperi": lon * 3 % (2 * np.pi), "mean_anomaly": lon * 5 % (2 * np.pi), "epoch_mjd": mjd,
-                 "helio_au": np.full(count, 1.05), "topo_au": 0.2 / speed, "phase_deg": rng.uniform(5, 80, count)}  # fmt: skip
-        near = field_source(rng, ra, dec)
-        things = Things(ra, dec, np.zeros(count), np.zeros((count, len(site.bands))), *near, truth, (rng.random(count) < 0.3).astype(float))
+                 "helio_au": np.full(count, 1.05), "topo_au": near, "phase_deg": phase}  # fmt: skip
+        source = field_source(rng, ra, dec)
+        things = Things(ra, dec, np.zeros(count), np.zeros((count, len(site.bands))), *source, truth, (rng.random(count) < 0.3).astype(float))
         return things, np.isfinite(mjd) & (dec > site.dec_range[0]) & (dec < site.dec_range[1])
 
     return until(number, some)

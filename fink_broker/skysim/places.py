@@ -10,6 +10,7 @@ from fink_broker.skysim.observatory import Observatory
 
 # Deep drilling fields of LSST (J2000 [deg]): ELAIS-S1, XMM-LSS, ECDFS, EDFS, COSMOS.
 DEEP = ((9.45, -44.0), (35.71, -4.75), (53.13, -28.1), (58.9, -49.3), (150.1, 2.18))
+SLAB = 0.03  # E(B-V) of all dust towards the galactic poles [mag]
 
 
 def anywhere(rng: np.random.Generator, number: int, site: Observatory) -> tuple[Floats, Floats]:
@@ -84,7 +85,7 @@ def from_ecliptic(lon: Floats, lat: Floats) -> tuple[Floats, Floats]:
 def reddening(rng: np.random.Generator, ra: Floats, dec: Floats) -> Floats:
     """E(B-V) [mag] towards places: 0.03 csc|b| (a slab of dust, as far back as Parenago 1940), clouded by a factor of e^(+-0.45), at most 4."""
     path = 1 / np.maximum(np.abs(np.sin(np.radians(sky.galactic_latitude(ra, dec)))), 0.012)
-    found: Floats = np.minimum(0.03 * path * np.exp(rng.normal(0, 0.45, len(path))), 4.0)
+    found: Floats = np.minimum(SLAB * path * np.exp(rng.normal(0, 0.45, len(path))), 4.0)
     return found
 
 

@@ -117,8 +117,9 @@ def _stamp(name: str, image: Floats) -> dict[str, float]:
     middle = image[image.shape[0] // 2 - 3 : image.shape[0] // 2 + 4, image.shape[1] // 2 - 3 : image.shape[1] // 2 + 4]
     inner = middle[np.isfinite(middle)]
     corner = image[:12, :12] - level
+    pairs = corner[:, 1:] * corner[:, :-1]
     with np.errstate(invalid="ignore", divide="ignore"):
-        alike = float(np.nanmean(corner[:, 1:] * corner[:, :-1]) / np.nanmean(corner**2)) if np.isfinite(corner).any() else np.nan
+        alike = float(np.nanmean(pairs) / np.nanmean(corner**2)) if np.isfinite(pairs).any() else np.nan
     return {f"{name}_noise": noise, f"{name}_peak": float(np.abs(inner - level).max()) / noise if len(inner) else np.nan,
             f"{name}_most": float(np.abs(good - level).max()) / noise, f"{name}_level": level, f"{name}_neighbours_alike": alike,
             f"{name}_lowest": float((inner - level).min()) / noise if len(inner) else np.nan, f"{name}_blank": 1 - len(good) / image.size,

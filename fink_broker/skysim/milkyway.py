@@ -1,0 +1,69 @@
+"""How many stars of a kind stand at each magnitude: where they are in the Milky Way, how bright they are, and the dust before them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+
+from fink_broker.skysim.cosmos import Floats
+from fink_broker.skysim.observatory import Observatory
+from fink_broker.skysim.places import SLAB, from_galactic
+
+SUN = 8178.0  # [pc] from the centre (GRAVITY Collaboration 2019, A&A 625, L10)
+DUST_HEIGHT = 100.0  # [pc] (Parenago 1940)
+LENGTH = 2600.0  # [pc] of the thin disc (Juric et al. 2008, ApJ 673, 864)
+FARTHEST = 26.0  # modulus: 160 kpc
+
+Density = Callable[[Floats, Floats], Floats]  # of distances from the axis and from the plane [pc]
+
+
+def disc(height: float) -> Density:
+    """An exponential disc with a scale height [pc]."""
+    return lambda axis, plane: np.exp(-(axis - SUN) / LENGTH - np.abs(plane) / height)
+
+
+def halo(axis: Floats, plane: Floats) -> Floats:
+    """Of RR Lyrae: flattened to 0.63 and r^-2.5 (Sesar et al. 2013, AJ 146, 21: -2 to -3), r^-4.5 from 30 kpc on (2010, ApJ 708, 717; Watkins et al. 2009,
+    MNRAS 398, 1757); even within 2 kpc."""
+    r = np.maximum(np.hypot(axis, plane / 0.63), 2000.0) / 30_000
+    return np.where(r < 1, r**-2.5, r**-4.5)
+
+
+@dataclass(frozen=True)
+class Population:
+    """Stars of one kind: their density and absolute magnitudes in r, with the scatter."""
+
+    density: Density
+    absolute: float
+    scatter: float
+
+
+@cache
+def counts(population: Population, dec_range: tuple[float, float], brightest: float, faintest: float) -> tuple[Floats, Floats]:
+    """Magnitudes, and the share of a population's stars between the limits that are brighter, on the sky that a survey sees."""
+    sine = np.geomspace(2e-3, 1, 32)
+    lon, up, side = (grid.ravel() for grid in np.meshgrid(np.arange(10.0, 360, 20), sine, [-1.0, 1.0], indexing="ij"))
+    _, dec = from_galactic(lon, np.degrees(np.arcsin(up * side)))
+    weight = np.interp(up, sine, np.gradient(sine)) * ((dec > dec_range[0]) & (dec < dec_range[1]))
+    modulus = np.arange(0, FARTHEST, 0.2)[:, None]
+    far = 10 ** (0.2 * modulus + 1)
+    along, plane = far * np.sqrt(1 - up**2), far * up
+    axis = np.sqrt(SUN**2 + along**2 - 2 * SUN * along * np.cos(np.radians(lon)))
+    dimmed = 2.285 * SLAB / up * (1 - np.exp(-plane / DUST_HEIGHT))
+    number = far**3 * population.density(axis, plane) * weight
+    edges = np.arange(brightest - 8, faintest + 8, 0.1)
+    seen = np.histogram(population.absolute + modulus + dimmed, edges, weights=number)[0]
+    spread = np.exp(-0.5 * (np.arange(-60, 61) * 0.1 / population.scatter) ** 2)
+    total = np.concatenate([[0.0], np.cumsum(np.convolve(seen, spread, "same"))])
+    grid = np.linspace(brightest, faintest, 200)
+    share = np.interp(grid, edges, total)
+    return grid, (share - share[0]) / (share[-1] - share[0])
+
+
+def magnitudes(rng: np.random.Generator, number: int, population: Population, site: Observatory, brightest: float, faintest: float) -> Floats:
+    """Magnitudes in r, as seen, of stars of a population between two limits."""
+    grid, share = counts(population, site.dec_range, brightest, faintest)
+    return np.interp(rng.random(number), share, grid)
