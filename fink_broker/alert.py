@@ -301,7 +301,7 @@ class Decoder:
 
 _NEUTRAL_OUT = ("alert_id", "object_id", "ss_object_id", "ra", "dec", "mjd", "night", "healpix", "band", "flux", "flux_err", "mag",
                 "mag_err", "snr", "reliability", "quality", "first_mjd", "n_detections", "ss_distance_arcsec",
-                "neighbour_distance_arcsec", "neighbour_star_score", "public")  # fmt: skip
+                "neighbour_distance_arcsec", "neighbour_star_score", "template_flux", "public")  # fmt: skip
 
 
 # Tells packets of one alert id apart. The processor has an instruction for crc32; xxhash64 took a tenth of the job's time.

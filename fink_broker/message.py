@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 NEUTRAL = (
     "survey", "schema", "alert_id", "object_id", "ss_object_id", "ra", "dec", "mjd", "night", "healpix", "band", "flux",
     "flux_err", "mag", "mag_err", "snr", "reliability", "quality", "first_mjd", "n_detections", "ss_distance_arcsec",
-    "neighbour_distance_arcsec", "neighbour_star_score", "public",
+    "neighbour_distance_arcsec", "neighbour_star_score", "template_flux", "public",
 )  # fmt: skip
 _ROW_ONLY = ("origin", "packet", "lightcurve")  # structs of a row that are no module's output
 ROOT = "topLevelRecord"

@@ -36,6 +36,7 @@ def sample(inputs: Sequence[str], number: int = 60, seed: int = 1, survey: str =
     found["ss_distance_arcsec"] = np.where(some, rng.uniform(0, 20, number), np.nan)
     found["neighbour_distance_arcsec"] = np.where(rng.random(number) < 0.7, rng.exponential(4, number), np.nan)
     found["neighbour_star_score"] = np.where(np.isnan(found["neighbour_distance_arcsec"]), np.nan, rng.random(number))
+    found["template_flux"] = np.where(rng.random(number) < 0.7, 100 * 10 ** rng.uniform(-1, 3, number), np.nan)
     found["reliability"], found["public"] = rng.random(number), np.full(number, True)
     found["quality"] = _ragged([np.array([], object) if good else np.array(["low_reliability"], object) for good in some])
     found["survey"], found["schema"] = np.full(number, survey, object), np.full(number, f"{survey}/1.0", object)

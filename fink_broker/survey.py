@@ -31,6 +31,7 @@ NEUTRAL = {
     "ss_distance_arcsec": "double",
     "neighbour_distance_arcsec": "double",
     "neighbour_star_score": "double",
+    "template_flux": "double",
     "public": "boolean",
 }
 POINT = {

@@ -72,6 +72,7 @@ def row(packet: dict[str, Any], prefix: str = "lightcurve") -> dict[str, Any]:
     return {
         "mjd": mjd, "ra": own["ra"], "dec": own["dec"], "flux": flux, "snr": LN / own["sigmapsf"], "first_mjd": first, "n_detections": own["ndethist"],
         "reliability": score(own, "drb") if np.isfinite(score(own, "drb")) else score(own, "rb"), "ss_object_id": own["ssnamenr"] if named else None,
+        "template_flux": 10 ** ((31.4 - own["magnr"]) / 2.5) if 0 <= score(own, "distnr") <= 1.5 and score(own, "magnr") > 0 else np.nan,
         **{name: score(own, key) for name, key in columns.items()}, **light_curve(packet, prefix),
     }  # fmt: skip
 

@@ -15,6 +15,7 @@ def stored(number: int, object_id: str | None = "ZTF23aaaaaaa", **changed: Any) 
         "ra": 150.0, "dec": 20.0, "mjd": mjd, "night": 20230225 + number, "healpix": "1", "band": BANDS[number % 2], "flux": 1000.0 + number,
         "flux_err": 10.0, "mag": 19.0 - number / 100, "mag_err": 0.05, "snr": 20.0, "reliability": 0.9, "quality": [], "first_mjd": 59990.0,
         "n_detections": number + 1, "ss_distance_arcsec": None, "neighbour_distance_arcsec": 3.5, "neighbour_star_score": 0.1, "public": True,
+        "template_flux": 5000.0,
         "provenance": {"broker": "0.1.0", "magnitude_rate": "1.0+12345678"},
         "magnitude_rate": {"rate": -0.1, "rate_g": 0.2, "rate_r": None, "limit_rate": None, "error": None},
         "xmatch": {"matches": ["bright:Mira:omi Cet:0.17"], "error": None},

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from fink_broker import sky
 from fink_broker.skysim.cosmos import Floats, Ints
 from fink_broker.skysim.observation import Observed, Sky
-from fink_broker.skysim.observatory import Observatory
+from fink_broker.skysim.observatory import Observatory, nanojansky
 from fink_broker.skysim.schedule import Schedule
 
 BEGAN = {"ztf": 58050.0, "lsst": np.inf}  # [d, TAI] the oldest detections; LSST's with the simulation
@@ -36,6 +36,7 @@ class Context:
     n_detections: Ints
     neighbour_distance_arcsec: Floats
     neighbour_star_score: Floats
+    template_flux: Floats
 
 
 def context(rng: np.random.Generator, model: Sky, seen: Observed, thing: Ints, point: Ints) -> Context:
@@ -64,7 +65,21 @@ def context(rng: np.random.Generator, model: Sky, seen: Observed, thing: Ints, p
     near = things.near_arcsec[thing], things.near_star[thing]
     if site.name != "ztf":
         near = np.full(number, np.nan), np.full(number, np.nan)
-    return Context(ra, dec, names, distance, reliability, _quality(rng, site.name, good, reliability), first, seen_before, *near)
+    quality = _quality(rng, site.name, good, reliability)
+    return Context(ra, dec, names, distance, reliability, quality, first, seen_before, *near, _template(rng, model, seen, thing, point))
+
+
+def _template(rng: np.random.Generator, model: Sky, seen: Observed, thing: Ints, point: Ints) -> Floats:
+    """Flux that the packet tells of the template [nJy], null where it tells none."""
+    things, dice = seen.things, rng.normal(size=len(thing))
+    under = things.template[thing, seen.band[point]]
+    if model.survey == "lsst":
+        found: Floats = under + nanojansky(seen.depth[point]) / 5 * (0.15 * dice - 0.1)
+        return found
+    apart = things.near_arcsec[thing]
+    other = nanojansky(things.near_mag[thing] + 0.5)
+    told = (apart / 1.01 * np.exp(0.15 * dice) <= 1.5) & (model.survey == "ztf")
+    return np.where(told, np.where((under > 0) & (apart < 2.5), under, other), np.nan)
 
 
 def real_bogus(rng: np.random.Generator, site: Observatory, good: bool, snr: Floats, template: Floats, change: Floats) -> Floats:

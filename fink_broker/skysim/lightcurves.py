@@ -154,7 +154,7 @@ def _rows(model: Sky, seen: Observed, thing: Ints, point: Ints, about: Context, 
         "flux": own_flux, "flux_err": own_err, "mag": own_mag, "mag_err": LN * own_err / np.abs(own_flux), "snr": np.abs(own_flux) / own_err,
         "reliability": about.reliability, "quality": about.quality, "first_mjd": about.first_mjd, "n_detections": about.n_detections,
         "ss_distance_arcsec": about.ss_distance_arcsec, "neighbour_distance_arcsec": about.neighbour_distance_arcsec,
-        "neighbour_star_score": about.neighbour_star_score, "public": True,
+        "neighbour_star_score": about.neighbour_star_score, "template_flux": about.template_flux, "public": True,
     }  # fmt: skip
     if not signed:
         frame["mag_err"] = np.where(np.isfinite(own_mag), frame["mag_err"], np.nan)

@@ -25,7 +25,7 @@ MEDIA = {
 SUFFIX = {"csv": "csv", "parquet": "parquet", "votable": "vot"}
 UNITS = {
     "ra": "deg", "dec": "deg", "mjd": "d", "first_mjd": "d", "flux": "nJy", "flux_err": "nJy", "mag": "mag", "mag_err": "mag", "limit_mag": "mag",
-    "separation_arcsec": "arcsec", "ss_distance_arcsec": "arcsec", "neighbour_distance_arcsec": "arcsec",
+    "separation_arcsec": "arcsec", "ss_distance_arcsec": "arcsec", "neighbour_distance_arcsec": "arcsec", "template_flux": "nJy",
 }  # fmt: skip
 UCDS = {"alert_id": "meta.id", "object_id": "meta.id;meta.main", "ra": "pos.eq.ra;meta.main", "dec": "pos.eq.dec;meta.main", "mjd": "time.epoch"}
 

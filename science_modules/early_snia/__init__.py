@@ -20,7 +20,7 @@ class EarlySNIa(ScienceModule):
     """
 
     name = "early_snia"
-    version = "1.2"
+    version = "1.3"
     inputs = (*curve.INPUTS,)
     outputs = {"probability": "double", "entropy": "double", "days_from_peak": "double", "days_error": "double", "n_detections": "int"}
     where = "flux > 0 and mjd - first_mjd < 100 and ss_object_id is null"

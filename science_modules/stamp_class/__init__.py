@@ -21,7 +21,7 @@ class StampClass(ScienceModule):
     """
 
     name = "stamp_class"
-    version = "1.3"
+    version = "1.4"
     inputs = (*NAMES, *CONTEXT_INPUTS)
     outputs = {"class": "string", "probability": "double", "real": "double", **dict.fromkeys(CLASSES, "double")}
     where = "n_detections <= 1"

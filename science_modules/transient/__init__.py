@@ -19,14 +19,15 @@ class Transient(ScienceModule):
     """Calibrated probabilities of fourteen classes, from the first detection on; `class` is the likeliest, `probability` its own.
 
     The network sees up to 32 visits (the last 20 and 12 of those before), each with its time, band, flux and error, and beside them: nearest catalogued
-    source and Solar System object, real-bogus score, galactic and ecliptic latitude, number of detections, time since the first. Nothing later than the alert.
-    Probabilities hold for a sky in which all classes are alike but kilonovae (0.3 as common), SN Ib/c (0.75) and SN II (1.5): weigh them by how common
-    they are where you look.
+    source, light in the template, Solar System object, real-bogus score, galactic and ecliptic latitude, number of detections, time since the first.
+    Nothing later than the alert.
+    Probabilities hold for a sky in which all classes are alike but kilonovae (0.3 as common), SN Ib/c (0.75), SN II and AGN (1.5): weigh them by how
+    common they are where you look.
     `entropy` [bits], at most 3.8.
     """
 
     name = "transient"
-    version = "1.4"
+    version = "1.5"
     inputs = (*CURVE_INPUTS, *CONTEXT_INPUTS)
     outputs = {"class": "string", "probability": "double", "entropy": "double", **dict.fromkeys(CLASSES, "double")}
     model_files = ("model.onnx",)

@@ -11,11 +11,11 @@ from fink_broker import curve, sky
 Floats = NDArray[np.float32]
 CURVE_INPUTS = curve.INPUTS
 CONTEXT_INPUTS = ("ra", "dec", "flux", "snr", "first_mjd", "n_detections", "reliability", "ss_object_id", "ss_distance_arcsec", "neighbour_distance_arcsec",
-                  "neighbour_star_score")  # fmt: skip
+                  "neighbour_star_score", "template_flux")  # fmt: skip
 LAST, BEFORE = 20, 12  # visits: the last ones, and so many spread over those before
 LENGTH = LAST + BEFORE
 WIDTH = 8 + len(curve.BANDS)
-CONTEXT = 24
+CONTEXT = 27
 DAYS = 400.0
 
 
@@ -79,6 +79,7 @@ def _context(alerts: pd.DataFrame, points: curve.Points, count: NDArray[np.int64
     value = {name: pd.to_numeric(alerts[name]).to_numpy(float) for name in CONTEXT_INPUTS if name != "ss_object_id"}
     ra, dec = np.nan_to_num(value["ra"]), np.nan_to_num(value["dec"])
     near, star, asteroid = value["neighbour_distance_arcsec"], value["neighbour_star_score"], value["ss_distance_arcsec"]
+    under = value["template_flux"]
     named = alerts["ss_object_id"].notna().to_numpy()
     age = alerts["mjd"].to_numpy(float) - value["first_mjd"]
     seen = points.detected
@@ -98,6 +99,7 @@ def _context(alerts: pd.DataFrame, points: curve.Points, count: NDArray[np.int64
         np.sign(value["flux"]), np.log1p(np.abs(value["snr"])) / 3,
         np.log1p(detected) / 3, np.log1p(count) / 4, negative, mean / 5, spread, np.log1p(-oldest) / 4, (bands > 0).sum(axis=1) / 3,
         bands.max(axis=1, initial=0) / np.maximum(detected, 1),
+        np.isfinite(under), np.log1p(np.maximum(under, 0) / 100) / 5, np.arcsinh(10 * value["flux"] / np.maximum(under, 100)) / 3,
     ]  # fmt: skip
     made = np.column_stack(columns).astype(np.float32) if number else np.empty((0, CONTEXT), np.float32)
     return np.clip(np.nan_to_num(made, nan=0.0, posinf=0.0, neginf=0.0), -10, 10)

@@ -40,7 +40,7 @@ class VariableStar(ScienceModule):
     """
 
     name = "variable_star"
-    version = "2.2"
+    version = "2.3"
     inputs = (*curve.HISTORY_INPUTS, *CONTEXT)
     outputs = {
         "class": "string", "probability": "double", "period_days": "double", "period_probability": "double", "amplitude": "double",

@@ -11,7 +11,11 @@ import pytest
 from fink_broker import curve
 from fink_broker.science import Registry
 from fink_broker.settings import data_folder
+from fink_broker.skysim import light_curves
+from fink_broker.skysim.alerts import Campaign
 from fink_broker.skysim.kind import LABELS
+from fink_broker.survey import load_survey
+from fink_broker.testing import encode
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -43,12 +47,34 @@ def test_ztf_alerts_as_jobs_decode_them_are_those_that_the_cards_count(spark: Sp
 
     file = shared / "alerts" / "ztf" / "labelled" / "fink_filters_regular_20211122_b.parquet"
     found = _alerts.real([file], "ztf")
-    names = ("mjd", "ra", "flux", "snr", "first_mjd", "n_detections", "reliability", "neighbour_distance_arcsec", "neighbour_star_score")
+    names = ("mjd", "ra", "flux", "snr", "first_mjd", "n_detections", "reliability", "neighbour_distance_arcsec", "neighbour_star_score",
+             "template_flux")  # fmt: skip
     frame = _alerts.columns("ztf", [packet for _, packet in found], names)
     assert len(frame) == 67
     for place, row in frame.iterrows():
         expected = _real.row(found[int(str(place))][0])
         assert row[list(names)].to_numpy(float) == pytest.approx(np.array([expected[name] for name in names], float), rel=1e-5, nan_ok=True)
+
+
+@pytest.mark.parametrize("survey", ["ztf", "lsst", "elasticc"])
+def test_light_in_the_template_is_that_of_the_packet_and_of_light_curves_without_packets(spark: SparkSession, survey: str) -> None:
+    from scipy.stats import ks_2samp
+
+    from science_modules import _alerts
+
+    mix = {"AGN": 1, "periodic variable": 1, "SN Ia": 1, "asteroid": 1}
+    made = list(Campaign(survey, 300, seed=8, nights=30, mix=mix, models="built-in").alerts())
+    found = _alerts.columns(survey, [encode(load_survey(data_folder("schemas"), survey), one.packet) for one in made], ["template_flux"])["template_flux"]
+    curves, _ = light_curves(1000, survey, 9, at="all", mix=mix, models="built-in")
+    if survey == "elasticc":
+        assert found.isna().all()
+        assert curves["template_flux"].isna().all()
+        return
+    assert curves["template_flux"].isna().mean() == pytest.approx(found.isna().mean(), abs=0.1)
+    logs = [np.log10(np.maximum(values.dropna().to_numpy(float), 10)) for values in (found, curves["template_flux"].sample(3000, random_state=1))]
+    assert ks_2samp(*logs).statistic < 0.3  # other things, weighed by their alerts
+    if survey == "lsst":
+        assert found.to_numpy(float) == pytest.approx(np.array([one.packet["diaSource"]["templateFlux"] for one in made]), rel=1e-5)
 
 
 @pytest.mark.parametrize(

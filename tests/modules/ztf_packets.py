@@ -62,6 +62,7 @@ def columns(alerts: list[dict[str, Any]]) -> pd.DataFrame:
             "ss_distance_arcsec": _positive(this.get("ssdistnr")),
             "neighbour_distance_arcsec": _positive(this.get("distpsnr1")),
             "neighbour_star_score": _positive(this.get("sgscore1")),
+            "template_flux": 10 ** ((31.4 - this["magnr"]) / 2.5) if 0 <= _positive(this.get("distnr")) <= 1.5 and this["magnr"] > 0 else np.nan,
         }
         row |= {f"packet.candidate.{name}": this.get(name) for name in ("rb", "nbad", "fwhm", "elong", "magdiff")}
         row |= {"object_id": alert.get("objectId"), "snr": 1.0857 / this["sigmapsf"], "reliability": this.get("rb") if this.get("drb") is None else this["drb"]}

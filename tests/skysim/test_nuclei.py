@@ -10,6 +10,7 @@ from fink_broker.skysim.cosmos import modulus
 from fink_broker.skysim.observation import Sky
 from fink_broker.skysim.observatory import LSST, ZTF, Observatory
 from fink_broker.skysim.population import KINDS
+from fink_broker.skysim.walks import walk
 
 SKY_DEG2 = 41253.0
 # Palanque-Delabrouille et al. 2016 (A&A 587, A41), table 7: quasars on 10,000 deg^2 in half a magnitude of r about the first number,
@@ -99,3 +100,25 @@ def test_deep_fields_are_watched_in_runs_and_as_all_others() -> None:
     assert (visits >= 20).sum() > 10
     assert visits.max() <= 100
     assert (visits <= 2).sum() > 20
+
+
+def test_a_smoothed_walk_is_the_walk_behind_itself() -> None:
+    """Variance and structure function of a walk of 200 d that is followed by 10 d, against a walk on a fine grid that is filtered step by step."""
+    rng = np.random.default_rng(7)
+    times = np.array([0.0, 1.0, 4.0, 5.0, 25.0, 26.5, 90.0])
+    who, mjd = np.repeat(np.arange(20_000), len(times)), np.tile(times, 20_000)
+    found = walk(rng, who, mjd, np.full(20_000, 200.0), np.full(20_000, 10.0)).reshape(-1, len(times))
+    step, grid = 0.25, np.arange(0, 190, 0.25)
+    state, follower, kept = rng.normal(size=20_000), np.zeros(20_000), np.exp(-step / 200)
+    path = {}
+    for now in grid:
+        if now - 100 in times:
+            path[now - 100] = follower.copy()
+        fresh = kept * state + np.sqrt(1 - kept**2) * rng.normal(size=20_000)
+        follower = follower + (1 - np.exp(-step / 10)) * ((state + fresh) / 2 - follower)
+        state = fresh
+    filtered = np.stack([path[time] for time in times if time in path], axis=1)
+    assert found.std() == pytest.approx(filtered.std(), rel=0.02)
+    assert found.std() == pytest.approx(np.sqrt(200 / 210), rel=0.02)
+    for one, other in ((0, 1), (0, 2), (2, 3), (3, 4), (4, 5)):
+        assert (found[:, other] - found[:, one]).std() == pytest.approx((filtered[:, other] - filtered[:, one]).std(), rel=0.04), (one, other)
