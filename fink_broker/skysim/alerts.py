@@ -160,5 +160,5 @@ def _past(rng: np.random.Generator, model: Sky, seen: Observed, thing: int) -> t
     """Days before the first visit on which it was first detected, and detections before; see context.earlier."""
     if seen.kind.moving:
         return 0.0, 0
-    age, more = earlier(rng, model.site, seen.take(np.array([thing])), model.heaven.schedule)
+    age, more = earlier(rng, seen.kind, seen.things.take(np.array([thing])), model.heaven)
     return (float(age[0]), int(more[0])) if more[0] else (0.0, 0)

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from fink_broker import sky
 from fink_broker.skysim.cosmos import Floats, Ints
-from fink_broker.skysim.observation import Observed, Sky
+from fink_broker.skysim.kind import Heaven, Kind, Things
+from fink_broker.skysim.observation import DETECTION, Observed, Sky, told, true_noise
 from fink_broker.skysim.observatory import Observatory, nanojansky
-from fink_broker.skysim.schedule import Schedule
 
 BEGAN = {"ztf": 58050.0, "lsst": np.inf}  # [d, TAI] the oldest detections; LSST's with the simulation
 DARKEST = 30.0  # [nJy] light of a template that has none
@@ -20,6 +20,7 @@ DARKEST = 30.0  # [nJy] light of a template that has none
 # of 20 known asteroids, with nothing in the template, it is 0.999 or more.
 CHANGES, ODDS = (0.01, 0.035, 0.075, 0.14, 0.28, 0.5, 1.0), (-2.0, -0.7, 0.95, 1.7, 3.8, 6.5, 10.0)
 OFTEN = 1.0  # detections a day over the years, at most
+TRIED = 40  # visits that tell how often a thing is detected
 
 
 @dataclass
@@ -121,32 +122,43 @@ def _past(rng: np.random.Generator, model: Sky, seen: Observed, thing: Ints, poi
     first = seen.mjd[np.minimum(first_hit, point)]
     if seen.kind.moving:
         return seen.mjd[point], np.ones(len(thing), np.int64)
-    age, more = earlier(rng, model.site, seen, model.heaven.schedule)
+    age, more = earlier(rng, seen.kind, seen.things, model.heaven)
     return np.where((more > 0)[thing], first - age[thing], first), number + more[thing]
 
 
-def earlier(rng: np.random.Generator, site: Observatory, seen: Observed, plan: Schedule) -> tuple[Floats, Ints]:
+def earlier(rng: np.random.Generator, kind: Kind, things: Things, heaven: Heaven) -> tuple[Floats, Ints]:
     """How long before its first detection in the simulated days each thing was first detected [d], and how often until then.
 
-    How often it is detected is told by the days up to its first alert: what comes later is unknown to all its alerts or to some.
+    That follows from what the thing is, not from how often it is detected in the simulated days: no alert knows those after it.
     """
-    kind, things, number = seen.kind, seen.things, len(seen.begin)
-    whole = max(plan.first - BEGAN[site.name], 0.0)
+    number, plan = len(things), heaven.schedule
+    whole = max(plan.first - BEGAN[heaven.site.name], 0.0)
     if not whole:
         return np.zeros(number), np.zeros(number, np.int64)
     age, once = whole * rng.random(number), rng.random(number) < 0.06  # now and then another artefact or an asteroid was there before
     if not (kind.lasting or kind.name == "dwarf_nova"):
         return age, once.astype(np.int64)
-    alerts = np.flatnonzero(seen.usable)
-    first = alerts[np.searchsorted(alerts, seen.begin)]
-    totals = np.concatenate([[0], np.cumsum(seen.detected)])
-    detections, days = totals[first + 1] - totals[seen.begin], np.maximum(seen.mjd[first] - plan.first, 1.0)
     stays = things.truth["alone"] < 0.5 if "alone" in things.truth else np.ones(number, bool)
-    often = np.minimum(rng.gamma(detections - 0.5) / days, OFTEN)  # a day; that it was seen once tells little of how often it is: it may be new
     missed = rng.random(number)
     long = whole * (1 - 0.22 * missed - 0.4 * missed**8)
-    more = rng.poisson(often * long * (0.5 if kind.name == "dwarf_nova" else 1.0))
+    more = rng.poisson(np.minimum(_often(rng, kind, things, heaven, whole), OFTEN) * long)
     return np.where(stays, long, age), np.where(stays, more, once)
+
+
+def _often(rng: np.random.Generator, kind: Kind, things: Things, heaven: Heaven, whole: float) -> Floats:
+    """Detections a day over the years, from what is true of things: by chance visits of their fields, put back into those years."""
+    site, plan = heaven.site, heaven.schedule
+    field = plan.field_of(things.ra, things.dec)
+    visit = np.sort(plan.start[field, None] + (rng.random((len(things), TRIED)) * plan.count[field, None]).astype(np.int64), axis=1).ravel()
+    who = np.repeat(np.arange(len(things)), TRIED)
+    mjd, band = plan.mjd[visit] - whole * rng.random(len(things))[who], plan.band[visit]
+    signal, under = kind.signal(things, who, mjd, band, heaven, rng), things.template[who, band]
+    err = told(site, plan.depth[visit], band, signal, under)
+    noise = true_noise(site, err, under)
+    flux = signal + noise * rng.standard_normal(len(who))
+    found = (np.abs(flux) >= DETECTION * np.maximum(err, noise)) & (under + flux <= nanojansky(site.brightest))
+    hits = found.reshape(-1, TRIED).sum(axis=1) + rng.gamma(0.5, size=len(things))  # it was detected once, so never is too seldom
+    return hits / TRIED * plan.count[field] / plan.days
 
 
 def _quality(rng: np.random.Generator, site: str, good: bool, reliability: Floats) -> list[list[str]]:

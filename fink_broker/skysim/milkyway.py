@@ -45,9 +45,9 @@ class Population:
 def counts(population: Population, dec_range: tuple[float, float], brightest: float, faintest: float) -> tuple[Floats, Floats]:
     """Magnitudes, and the share of a population's stars between the limits that are brighter, on the sky that a survey sees."""
     sine = np.geomspace(2e-3, 1, 32)
-    lon, up, side = (grid.ravel() for grid in np.meshgrid(np.arange(10.0, 360, 20), sine, [-1.0, 1.0], indexing="ij"))
-    _, dec = from_galactic(lon, np.degrees(np.arcsin(up * side)))
-    weight = np.interp(up, sine, np.gradient(sine)) * ((dec > dec_range[0]) & (dec < dec_range[1]))
+    lon, up = (grid.ravel() for grid in np.meshgrid(np.arange(10.0, 180, 20), sine, indexing="ij"))
+    _, dec = from_galactic(np.stack([lon, lon, -lon, -lon]), np.degrees(np.arcsin(up * [[1], [-1], [1], [-1]])))  # all alike, seen from the Sun
+    weight = np.interp(up, sine, np.gradient(sine)) * ((dec > dec_range[0]) & (dec < dec_range[1])).sum(axis=0)
     modulus = np.arange(0, FARTHEST, 0.2)[:, None]
     far = 10 ** (0.2 * modulus + 1)
     along, plane = far * np.sqrt(1 - up**2), far * up

@@ -63,12 +63,7 @@ def observe(kind: Kind, things: Things, heaven: Heaven, rng: np.random.Generator
     if kind.dusty:
         signal = signal * behind_dust(site, things.ebv)[who, band]
     under = things.template[who, band]
-    dark = nanojansky(depth) / DETECTION
-    electrons = nanojansky(np.array(site.zero_electrons))[band]
-    light = np.maximum(under + signal, 0) + site.template_light * under
-    share, turn = site.own
-    own = share * signal / (1 + np.abs(signal) / dark / turn)
-    err = np.sqrt(dark**2 + light * electrons + (site.floor * under) ** 2 + own**2)
+    err = told(site, depth, band, signal, under)
     noise = true_noise(site, err, under)
     flux = signal + noise * rng.normal(size=len(who))
     forced = flux + 0.15 * err * rng.normal(size=len(who))
@@ -81,6 +76,17 @@ def observe(kind: Kind, things: Things, heaven: Heaven, rng: np.random.Generator
     end = np.cumsum(count)
     usable = detected & (visit >= plan.settled[field][who])
     return Observed(kind, things, end - count, end, mjd, band, flux, err, depth, plan.seeing[visit], forced, detected.astype(np.int64), usable.astype(np.int64))
+
+
+def told(site: Observatory, depth: Floats, band: Ints, signal: Floats, under: Floats) -> Floats:
+    """Errors of fluxes [nJy] as a survey tells them, of visits of a depth, by what has changed and the light in the template."""
+    dark = nanojansky(depth) / DETECTION
+    electrons = nanojansky(np.array(site.zero_electrons))[band]
+    light = np.maximum(under + signal, 0) + site.template_light * under
+    share, turn = site.own
+    own = share * signal / (1 + np.abs(signal) / dark / turn)
+    found: Floats = np.sqrt(dark**2 + light * electrons + (site.floor * under) ** 2 + own**2)
+    return found
 
 
 def true_noise(site: Observatory, err: Floats | float, under: Floats | float) -> Floats:
