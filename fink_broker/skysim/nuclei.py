@@ -90,9 +90,9 @@ def _signal(things: Things, who: Ints, mjd: Floats, band: Ints, heaven: Heaven, 
     return found
 
 
-# Numbers with alerts in a year. ZTF: Sanchez-Saez et al. 2021 (AJ 161, 141) found 35,000 nuclei with six detections in a band, and 1,300 blazars; here half
-# of those that alert have six. By themselves luminosity function, walk and cadence give 150,000 for ZTF and 4.3 million for LSST; LSST has as many more here.
-# Blazars do not grow as fast with depth: those of Fermi are bright.
+# Numbers with alerts in a year. ZTF: some 31,000 known quasars and Seyfert galaxies and 1,267 blazars have six detections in a band (the labelled set of
+# Sanchez-Saez et al. 2021, AJ 161, 141); here half of those that alert have six. By themselves luminosity function, walk and cadence give 150,000 for ZTF and
+# 4.3 million for LSST; LSST has as many more here. Blazars do not grow as fast with depth: those of Fermi are bright.
 NUCLEI = (
     Kind("agn", "AGN", _draw_agn, _signal, {"ztf": 60000, "lsst": 1700000}, lasting=True, dusty=False),
     Kind("blazar", "AGN", _draw_blazar, partial(_signal, blazar=True), {"ztf": 2500, "lsst": 15000}, lasting=True, dusty=False),
