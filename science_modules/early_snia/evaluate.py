@@ -48,6 +48,7 @@ def _about(packet: dict[str, Any], known: list[tuple[dict[str, Any], str]]) -> d
         "ra": this["ra"], "dec": this["decl"], "flux": this["psFlux"], "snr": this["snr"], "first_mjd": min(seen), "n_detections": len(seen),
         "reliability": np.nan, "ss_object_id": None, "ss_distance_arcsec": np.nan, "neighbour_distance_arcsec": host if host >= 0 else np.nan,
         "neighbour_star_score": np.nan,
+        "template_flux": np.nan,
     }  # fmt: skip
 
 
