@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
 import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from fink_broker import compact, retention
+from fink_broker import compact, merge, retention
+from fink_broker.alert import Decoder
 from fink_broker.compact import Compactor
 from fink_broker.errors import StoreError
+from fink_broker.jobs import sources
 from fink_broker.lake import Lake
-from fink_broker.settings import load
+from fink_broker.schema import SchemaLibrary
+from fink_broker.settings import data_folder, load
+from fink_broker.survey import load_survey
+from fink_broker.testing import encode, make_alerts
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -144,6 +151,28 @@ def test_spark_reads_merged_files_beside_new_ones(tmp_path: Path, spark: SparkSe
         assert (packet.id, packet.short, packet.list[0].x, bytes(packet.stamp)) == (2**60 + number, number, 0.5, b"x")
         assert rows[str(number)].made == {"broker": "1"}
     assert [rows[number].topics for number in "012"] == [None, ["t"], None]
+
+
+def test_files_of_before_a_neutral_column_are_read_with_it(lake: Lake, spark: SparkSession) -> None:
+    survey, schemas = load_survey(data_folder("schemas"), "lsst"), SchemaLibrary.load(data_folder("schemas"), "lsst")
+    decoder = Decoder(survey, schemas)
+    job: Any = SimpleNamespace(lake=lake, survey=survey, spark=spark, decoder=decoder)
+    values = [encode("lsst", one.packet) for one in make_alerts("lsst", 6)]
+    records = [(bytearray(value), "lsst_alerts", 0, place, datetime(2026, 3, 9, tzinfo=UTC)) for place, value in enumerate(values)]
+    rows = decoder.decode(spark.createDataFrame(records, sources.RECORD)).select(*sources.table_schema(job, "raw").names)
+    (night, *more) = sorted({row.night for row in rows.select("night").collect()})
+    old, new = (rows.where(f"origin.offset {side} 3") for side in ("<", ">="))
+    lake.commit(lake.stage(old.drop("template_flux"), "raw", "c0ffee00-00000000"), "raw")
+    before = sources.rows(job, "raw", [night, *more])  # what a stream reads, too
+    assert [row.template_flux for row in before.collect()] == [None] * 3
+    told = {row.alert_id: row.template_flux for row in rows.collect()}
+    assert {row.alert_id: row.template_flux for row in decoder.derive(before).collect()} == {row.alert_id: told[row.alert_id] for row in old.collect()}
+    lake.commit(lake.stage(new, "raw", "c0ffee00-00000001"), "raw")
+    expected = [told[row.alert_id] if row.origin.offset >= 3 else None for row in rows.orderBy("alert_id").collect()]
+    assert [row.template_flux for row in lake.read(spark, "raw", "lsst").orderBy("alert_id").collect()] == expected
+    for at in (night, *more):
+        folder = lake.table("raw") / "survey=lsst" / f"night={at}"
+        assert len(merge.groups(sorted(folder.glob("*.parquet")))) == 1  # merged into one file
 
 
 def test_columns_are_copied_as_they_stand(lake: Lake, spark: SparkSession) -> None:

@@ -125,6 +125,8 @@ def test_real_lsst_alerts_of_three_versions_in_one_batch(spark: SparkSession, sh
         assert (row["ra"], row["dec"], row["mjd"]) == (source["ra"], source["dec"], source["midpointMjdTai"])
         assert row["object_id"] == (str(source["diaObjectId"]) if source["diaObjectId"] else None)
         assert row["flux"] == pytest.approx(source["psfFlux"])
+        under = source.get("templateFlux")
+        assert row["template_flux"] == (None if under is None or np.isnan(under) else pytest.approx(under))
         if source["psfFlux"] > 0:
             assert row["mag"] == pytest.approx(31.4 - 2.5 * np.log10(source["psfFlux"]), abs=1e-5)
         earlier, forced = packets[place].display["prvDiaSources"] or [], packets[place].display["prvDiaForcedSources"] or []
@@ -149,6 +151,7 @@ def test_real_elasticc_alerts_keyed_by_source(spark: SparkSession, shared: Path)
         host = packets[place].display["diaObject"]["hostgal_snsep"]
         assert row["neighbour_distance_arcsec"] == (pytest.approx(host) if host >= 0 else None)
         assert row["neighbour_star_score"] is None
+        assert row["template_flux"] is None
     assert {row["neighbour_distance_arcsec"] is None for row in good.values()} == {False, True}
 
 

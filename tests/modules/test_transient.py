@@ -163,13 +163,23 @@ def test_who_is_counted_together() -> None:
     assert found["drb below 0.1"] == ("bogus", [3])
 
 
+def test_the_light_in_the_template_is_told_or_said_to_be_unknown() -> None:
+    fluxes, told = [1000.0, -1000.0, 1000.0, 1e8, 1000.0], [1e5, 1e5, -40.0, -40.0, np.nan]
+    frame = pd.DataFrame([alert(3) | {"flux": flux, "template_flux": under} for flux, under in zip(fluxes, told, strict=True)])
+    _, _, about, _ = series.series(frame)
+    assert about[:, 24].tolist() == [1, 1, 1, 1, 0]
+    assert about[:, 25] == pytest.approx([np.log1p(1000) / 5, np.log1p(1000) / 5, 0, 0, 0], rel=1e-6)
+    assert about[:, 26] == pytest.approx([np.arcsinh(0.1) / 3, -np.arcsinh(0.1) / 3, np.arcsinh(100) / 3, np.arcsinh(1e7) / 3, 0], rel=1e-5)
+    assert np.abs(about[:, 24:]).max() < 6
+
+
 def test_what_stands_beside_is_varied_as_packets_differ() -> None:
     from science_modules.transient import train
 
     rng = np.random.default_rng(3)
     print("seed 3")
     frame = pd.concat([pd.DataFrame([alert(5)])] * 2000, ignore_index=True)
-    frame["n_detections"], frame["first_mjd"], frame["reliability"] = 300, 60000.0, 0.999
+    frame["n_detections"], frame["first_mjd"], frame["reliability"], frame["template_flux"] = 300, 60000.0, 0.999, 5000.0
     _, _, about, _ = series.series(frame)
     before = about.copy()
     found = train.varied(about, np.arange(2000) < 1000, rng)
@@ -179,6 +189,10 @@ def test_what_stands_beside_is_varied_as_packets_differ() -> None:
     assert known.mean() == pytest.approx(0.7, abs=0.05)
     assert (score[:1000][known[:1000]] < 0.99).mean() == pytest.approx(train.SHALLOW_SHARE, abs=0.05)
     assert np.allclose(score[1000:][known[1000:]], 0.999, atol=1e-4)
+    hidden = found[:, 24] == 0
+    assert hidden.mean() == pytest.approx(0.2, abs=0.04)
+    assert not found[hidden, 24:].any()
+    assert np.array_equal(found[~hidden, 24:], before[~hidden, 24:])
     assert ((number > 4.99) & (number < 300.1)).all()
     assert (number < 299).mean() == pytest.approx(train.YOUNG_SHARE, abs=0.05)
     assert np.expm1(4 * found[:, 13]).min() >= 3.99
