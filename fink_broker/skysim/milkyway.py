@@ -41,9 +41,8 @@ class Population:
     scatter: float
 
 
-@cache
-def counts(population: Population, dec_range: tuple[float, float], brightest: float, faintest: float) -> tuple[Floats, Floats]:
-    """Magnitudes, and the share of a population's stars between the limits that are brighter, on the sky that a survey sees."""
+def _brighter(population: Population, dec_range: tuple[float, float], edges: Floats) -> Floats:
+    """Stars brighter than magnitudes (a tenth apart), in units of the population's own."""
     sine = np.geomspace(2e-3, 1, 32)
     lon, up = (grid.ravel() for grid in np.meshgrid(np.arange(10.0, 180, 20), sine, indexing="ij"))
     _, dec = from_galactic(np.stack([lon, lon, -lon, -lon]), np.degrees(np.arcsin(up * [[1], [-1], [1], [-1]])))  # all alike, seen from the Sun
@@ -54,12 +53,17 @@ def counts(population: Population, dec_range: tuple[float, float], brightest: fl
     axis = np.sqrt(SUN**2 + along**2 - 2 * SUN * along * np.cos(np.radians(lon)))
     dimmed = 2.285 * SLAB / up * (1 - np.exp(-plane / DUST_HEIGHT))
     number = far**3 * population.density(axis, plane) * weight
-    edges = np.arange(brightest - 8, faintest + 8, 0.1)
     seen = np.histogram(population.absolute + modulus + dimmed, edges, weights=number)[0]
     spread = np.exp(-0.5 * (np.arange(-60, 61) * 0.1 / population.scatter) ** 2)
-    total = np.concatenate([[0.0], np.cumsum(np.convolve(seen, spread, "same"))])
+    return np.concatenate([[0.0], np.cumsum(np.convolve(seen, spread, "same"))])
+
+
+@cache
+def counts(population: Population, dec_range: tuple[float, float], brightest: float, faintest: float) -> tuple[Floats, Floats]:
+    """Magnitudes, and the share of a population's stars between the limits that are brighter, on the sky that a survey sees."""
+    edges = np.arange(brightest - 8, faintest + 8, 0.1)
     grid = np.linspace(brightest, faintest, 200)
-    share = np.interp(grid, edges, total)
+    share = np.interp(grid, edges, _brighter(population, dec_range, edges))
     return grid, (share - share[0]) / (share[-1] - share[0])
 
 
@@ -67,3 +71,13 @@ def magnitudes(rng: np.random.Generator, number: int, population: Population, si
     """Magnitudes in r, as seen, of stars of a population between two limits."""
     grid, share = counts(population, site.dec_range, brightest, faintest)
     return np.interp(rng.random(number), share, grid)
+
+
+def ratio(population: Population, site: Observatory, limits: tuple[float, float], other: Observatory, its_limits: tuple[float, float]) -> float:
+    """How many times as many of a population's stars one survey sees between magnitudes as another does between its own; none that saturate."""
+    edges = np.arange(0.0, 36.0, 0.1)
+    found = []
+    for one, (brightest, faintest) in ((site, limits), (other, its_limits)):
+        low, high = np.interp([max(brightest, one.brightest), faintest], edges, _brighter(population, one.dec_range, edges))
+        found.append(high - low)
+    return float(found[0] / found[1])

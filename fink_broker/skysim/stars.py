@@ -167,12 +167,12 @@ def _signal_microlensing(things: Things, who: Ints, mjd: Floats, band: Ints, hea
 
 # Things that give alerts in a year. Dwarf novae: Szkody et al. 2020 (AJ 159, 198); flares: van Roestel et al. 2019 (ApJ 877, 73), 1.2 a square degree and
 # night above 20.5 in minutes-long searches, of which alerts catch few; young stars: Zhang et al. 2023 (ApJS 267, 7), 8,210 of 868,371 sources in ZTF's
-# alerts, 91 % of those there are; LSST's, by hand, are fewer than the 79,375 that vary in all of Gaia's sky (Marton et al. 2023, A&A 674, A21);
-# microlensing: Rodriguez et al. 2022 (ApJ 927, 150), 60 in three years found, more seen. The others for LSST: by the stars that it reaches, by hand.
+# alerts, 91 % of those there are (in all of Gaia's sky 79,375 vary: Marton et al. 2023, A&A 674, A21); microlensing: Rodriguez et al. 2022 (ApJ 927, 150), 60
+# in three years found, more seen, and for LSST by hand. LSST's others: as many more as there are stars between its limits (`milkyway.ratio`).
 STARS = (
-    Kind("dwarf_nova", "dwarf nova", _draw_dwarf_nova, _signal_dwarf_nova, {"ztf": 1500, "lsst": 5000}, dusty=False),
-    Kind("m_dwarf_flare", "flare", _draw_flare, _signal_flare, {"ztf": 2500, "lsst": 30000}, dusty=False),
-    Kind("young_star", "other", _draw_young_star, _signal_young_star, {"ztf": 9000, "lsst": 60000}, lasting=True, dusty=False),
+    Kind("dwarf_nova", "dwarf nova", _draw_dwarf_nova, _signal_dwarf_nova, {"ztf": 1500, "lsst": 7600}, dusty=False),
+    Kind("m_dwarf_flare", "flare", _draw_flare, _signal_flare, {"ztf": 2500, "lsst": 32000}, dusty=False),
+    Kind("young_star", "other", _draw_young_star, _signal_young_star, {"ztf": 9000, "lsst": 73000}, lasting=True, dusty=False),
     Kind("microlensing", "microlensing", _draw_microlensing, _signal_microlensing, {"ztf": 120, "lsst": 6000}, dusty=False),
 )
 __all__ = ["STARS", "faint_heavy", "magnification", "nanojansky"]

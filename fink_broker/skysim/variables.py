@@ -117,10 +117,10 @@ def _signal_long_period(things: Things, who: Ints, mjd: Floats, band: Ints, heav
 
 
 # Numbers in ZTF: Chen et al. 2020 (46,393 RR Lyrae, 1,262 and 358 Cepheids, 419,650 eclipsing binaries, 11,879 Miras and 119,261 semiregular giants); of the
-# last three about those alert whose changes are above 5 sigma of a subtraction. LSST: VanderPlas & Ivezic 2015, Ivezic 2019.
+# last three about those alert whose changes are above 5 sigma of a subtraction. LSST: as many more as there are stars between its limits (`milkyway.ratio`).
 VARIABLES = (
-    Kind("rr_lyrae", "periodic variable", _draw_rr_lyrae, _signal_pulsation, {"ztf": 46000, "lsst": 120000}, lasting=True, dusty=False),
-    Kind("cepheid", "periodic variable", _draw_cepheid, _signal_pulsation, {"ztf": 1600, "lsst": 8000}, lasting=True, dusty=False),
-    Kind("eclipsing_binary", "periodic variable", _draw_eclipsing, _signal_eclipsing, {"ztf": 140000, "lsst": 900000}, lasting=True, dusty=False),
-    Kind("long_period_variable", "periodic variable", _draw_long_period, _signal_long_period, {"ztf": 60000, "lsst": 150000}, lasting=True, dusty=False),
+    Kind("rr_lyrae", "periodic variable", _draw_rr_lyrae, _signal_pulsation, {"ztf": 46000, "lsst": 42000}, lasting=True, dusty=False),
+    Kind("cepheid", "periodic variable", _draw_cepheid, _signal_pulsation, {"ztf": 1600, "lsst": 1500}, lasting=True, dusty=False),
+    Kind("eclipsing_binary", "periodic variable", _draw_eclipsing, _signal_eclipsing, {"ztf": 140000, "lsst": 590000}, lasting=True, dusty=False),
+    Kind("long_period_variable", "periodic variable", _draw_long_period, _signal_long_period, {"ztf": 60000, "lsst": 49000}, lasting=True, dusty=False),
 )
