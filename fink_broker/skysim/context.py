@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fink_broker import sky
+from fink_broker.skysim import reference
 from fink_broker.skysim.cosmos import Floats, Ints
 from fink_broker.skysim.kind import Heaven, Kind, Things
 from fink_broker.skysim.observation import DETECTION, Observed, Sky, told, true_noise
@@ -75,12 +76,10 @@ def _template(rng: np.random.Generator, model: Sky, seen: Observed, thing: Ints,
     things, dice = seen.things, rng.normal(size=len(thing))
     under = things.template[thing, seen.band[point]]
     if model.survey == "lsst":
-        found: Floats = under + nanojansky(seen.depth[point]) / 5 * (0.15 * dice - 0.1)
-        return found
+        return reference.measured(under, nanojansky(seen.depth[point]) / 5, dice)
     apart = things.near_arcsec[thing]
-    other = nanojansky(things.near_mag[thing] + 0.5)
-    told = (apart / 1.01 * np.exp(0.15 * dice) <= 1.5) & (model.survey == "ztf")
-    return np.where(told, np.where((under > 0) & (apart < 2.5), under, other), np.nan)
+    told = (reference.pixels(apart, dice) <= 1.5) & (model.survey == "ztf")
+    return np.where(told, reference.nearest(under, apart, things.near_mag[thing]), np.nan)
 
 
 def real_bogus(rng: np.random.Generator, site: Observatory, good: bool, snr: Floats, template: Floats, change: Floats) -> Floats:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fink_broker.skysim import reference
 from fink_broker.skysim.observatory import nanojansky
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ def measures(thing: SkyThing, epoch: int) -> dict[str, Any]:
     footprint = (12 + 4.3 * float(np.log(max(snr, 5) / 1.6))) * seeing**0.8 * float(np.exp((0.12 if good else 0.35) * normal[2]))  # [pixels]
     chi = 1.0 + (snr / 60) ** 2 * 0.05 * min(under / abs(flux), 1) + 0.03 * (max(dice[1], 1e-3) ** -0.7 - 1)  # a bright star leaves more
     found = {
-        "scienceFlux": science, "scienceFluxErr": science_error(thing, epoch), "templateFlux": under + dark * (0.15 * normal[1] - 0.1),
+        "scienceFlux": science, "scienceFluxErr": science_error(thing, epoch), "templateFlux": float(reference.measured(under, dark, normal[1])),
         "templateFluxErr": _template_error(thing, epoch),
         "apFlux": 0.98 * flux + aperture * (2 * (dice[0] + dice[2] + dice[3]) - 3), "apFluxErr": aperture,
         "raErr": error, "decErr": error * float(np.exp(0.1 * normal[6])), "ixxPSF": width * (1 + one), "iyyPSF": width * (1 - one), "ixyPSF": width * other,

@@ -34,11 +34,18 @@ def halo(axis: Floats, plane: Floats) -> Floats:
 
 @dataclass(frozen=True)
 class Population:
-    """Stars of one kind: their density and absolute magnitudes in r, with the scatter."""
+    """Stars of one kind: their density and absolute magnitudes in r, with the scatter; and between which magnitudes they alert."""
 
     density: Density
     absolute: float
     scatter: float
+    brightest: float = 12.3
+    beyond: float = 0.0  # the faintest that a good visit just sees
+    faintest: float = np.inf
+
+    def limits(self, site: Observatory) -> tuple[float, float]:
+        """Magnitudes in r between which a survey may see them change."""
+        return self.brightest, min(site.limit() + self.beyond, self.faintest)
 
 
 def _brighter(population: Population, dec_range: tuple[float, float], edges: Floats) -> Floats:
@@ -67,17 +74,18 @@ def counts(population: Population, dec_range: tuple[float, float], brightest: fl
     return grid, (share - share[0]) / (share[-1] - share[0])
 
 
-def magnitudes(rng: np.random.Generator, number: int, population: Population, site: Observatory, brightest: float, faintest: float) -> Floats:
-    """Magnitudes in r, as seen, of stars of a population between two limits."""
-    grid, share = counts(population, site.dec_range, brightest, faintest)
+def magnitudes(rng: np.random.Generator, number: int, population: Population, site: Observatory) -> Floats:
+    """Magnitudes in r, as seen, of stars of a population that a survey may see change."""
+    grid, share = counts(population, site.dec_range, *population.limits(site))
     return np.interp(rng.random(number), share, grid)
 
 
-def ratio(population: Population, site: Observatory, limits: tuple[float, float], other: Observatory, its_limits: tuple[float, float]) -> float:
-    """How many times as many of a population's stars one survey sees between magnitudes as another does between its own; none that saturate."""
+def ratio(population: Population, site: Observatory, other: Observatory) -> float:
+    """How many times as many of a population's stars one survey may see change as another does; none that saturate."""
     edges = np.arange(0.0, 36.0, 0.1)
     found = []
-    for one, (brightest, faintest) in ((site, limits), (other, its_limits)):
+    for one in (site, other):
+        brightest, faintest = population.limits(one)
         low, high = np.interp([max(brightest, one.brightest), faintest], edges, _brighter(population, one.dec_range, edges))
         found.append(high - low)
     return float(found[0] / found[1])

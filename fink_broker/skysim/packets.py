@@ -10,11 +10,12 @@ from typing import Any
 
 import numpy as np
 
+from fink_broker.skysim import reference
 from fink_broker.skysim.asteroids import earth, heliocentric, moving
 from fink_broker.skysim.cosmos import Floats
 from fink_broker.skysim.measures import measures, science_error
 from fink_broker.skysim.observation import true_noise
-from fink_broker.skysim.observatory import ZTF, Observatory
+from fink_broker.skysim.observatory import ZTF, Observatory, magnitude
 from fink_broker.skysim.shapes import shapes
 from fink_broker.skysim.stamps import Scene, as_fits, stamps
 from fink_broker.testing.elasticc import Elasticc
@@ -131,8 +132,8 @@ class SkyZtf(Ztf):
             "ndethist": len(before) + thing.seen_before,
             "ncovhist": max(epoch + 40 + int(thing.seen_before * 1.2), int(950 * (2 * thing.luck[2] + 0.3) * (month / 11 + 0.3) ** 0.5)),
             "jdstarthist": values["jd"] - (thing.mjd[epoch] - thing.mjd[before[0]]) - thing.age_days, "ranr": thing.ra, "decnr": thing.dec,
-            "distnr": distance / 1.01 * float(np.exp(0.15 * bell[4])), "sigmagnr": 0.02 + 0.04 * dice[3],
-            "magnr": float(31.4 - 2.5 * np.log10(under)) if under > 0 and distance < 2.5 else near_mag + 0.5,
+            "distnr": float(reference.pixels(distance, bell[4])), "sigmagnr": 0.02 + 0.04 * dice[3],
+            "magnr": float(magnitude(reference.nearest(under, distance, near_mag))),
             "neargaia": distance if star > 0.5 and near_mag < 20.8 else 4 - 14 * float(np.log(1 - thing.luck[3])),
             "maggaia": near_mag if near_mag < 20.8 else 15 + 5 * thing.luck[1],
         }  # fmt: skip
@@ -152,7 +153,7 @@ class SkyZtf(Ztf):
         """Of the nearest catalogued source, of magnitude `mag` in r: the colours of what lies under the thing, or of any source; none beyond the catalogue's
         depth (Chambers et al. 2016, arXiv 1612.05560)."""
         g, r, i = thing.template[:3]
-        if min(g, r, i) > 0 and distance < 2.5:
+        if min(g, r, i) > 0 and distance < reference.REACH_ARCSEC:
             g_r, r_i = -2.5 * math.log10(g / r), -2.5 * math.log10(r / i)
         else:
             g_r, r_i = 0.3 + 0.7 * thing.luck[5], 0.2 + 0.5 * thing.luck[6]

@@ -16,11 +16,11 @@ from fink_broker.skysim.thermal import planck_shape
 from fink_broker.skysim.walks import walk
 
 # Outbursts of cataclysmic variables: M_V = 5.64 - 0.259 P (Warner 1987, MNRAS 227, 23) at 2 h and longer; height: Canbay et al. 2023 (AJ 165, 163).
-DWARF_NOVAE = Population(disc(375), 5.1, 0.6)
+DWARF_NOVAE = Population(disc(375), 5.1, 0.6, 13.0, -0.4)
 # M dwarfs: their numbers peak at M_r = 11 (Bochanski et al. 2010, AJ 139, 2679); height: Juric et al. 2008 (ApJ 673, 864).
-M_DWARFS = Population(disc(300), 11.0, 1.8)
+M_DWARFS = Population(disc(300), 11.0, 1.8, 15.0, 1.5)
 # T Tauri stars of 0.1 to 1 solar mass and 3 million years (Baraffe et al. 2015, A&A 577, A42), dust around them left out; height: Reed 2000 (AJ 120, 314).
-YOUNG_STARS = Population(disc(45), 7.5, 1.5)
+YOUNG_STARS = Population(disc(45), 7.5, 1.5, 13.0, -1.0)
 GIANTS = 0.3  # numbers of giants of one distance, as in the bulge, grow by 10^0.3 a magnitude (Mendez et al. 2002, AJ 124, 213)
 
 
@@ -35,7 +35,7 @@ def _draw_dwarf_nova(rng: np.random.Generator, number: int, heaven: Heaven) -> T
     """Outbursts of 2 to 8 mag for days to weeks, again after weeks to years (Warner 1995; Otulakowska-Hypka et al. 2016, MNRAS 460, 2526)."""
 
     def some(count: int) -> tuple[Things, NDArray[Any]]:
-        top = magnitudes(rng, count, DWARF_NOVAE, heaven.site, 13.0, heaven.site.limit() - 0.4)
+        top = magnitudes(rng, count, DWARF_NOVAE, heaven.site)
         amplitude = rng.gamma(6.0, 0.6, count).clip(1.5, 8.5)
         things = stellar(rng, count, heaven, top + amplitude, 9000.0, 18.0, 0.97)
         t0 = heaven.near_visit(rng, things.ra, things.dec, 1.0, 12.0)
@@ -65,7 +65,7 @@ def _draw_flare(rng: np.random.Generator, number: int, heaven: Heaven) -> Things
     """M dwarfs caught in a flare: energies fall off as E^-2 (Hawley et al. 2014, ApJ 797, 121), minutes to an hour long."""
 
     def some(count: int) -> tuple[Things, NDArray[Any]]:
-        mag = magnitudes(rng, count, M_DWARFS, heaven.site, 15.0, heaven.site.limit() + 1.5)
+        mag = magnitudes(rng, count, M_DWARFS, heaven.site)
         things = stellar(rng, count, heaven, mag, rng.uniform(2900, 3700, count), 40.0, 0.985)
         width = np.exp(rng.normal(np.log(9.0), 0.7, count)) / 1440
         t0 = heaven.near_visit(rng, things.ra, things.dec, 0.0, 0.0) - width * rng.uniform(-0.2, 5, count)
@@ -94,7 +94,7 @@ def _draw_young_star(rng: np.random.Generator, number: int, heaven: Heaven) -> T
     """Irregular light of T Tauri stars: bursts, dips and both, days to months (Cody et al. 2014, AJ 147, 82; Fischer et al. 2023, PPVII)."""
 
     def some(count: int) -> tuple[Things, NDArray[Any]]:
-        mag = magnitudes(rng, count, YOUNG_STARS, heaven.site, 13.0, heaven.site.limit() - 1)
+        mag = magnitudes(rng, count, YOUNG_STARS, heaven.site)
         things = stellar(rng, count, heaven, mag, rng.uniform(3300, 4800, count), 6.0, 0.97)
         things.truth |= {"amplitude_mag": np.exp(rng.normal(np.log(0.3), 0.6, count)).clip(0.05, 2.5), "tau_days": np.exp(rng.normal(np.log(6), 0.9, count)),
                          "skew": rng.normal(0, 0.5, count)}  # fmt: skip

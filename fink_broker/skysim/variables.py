@@ -14,10 +14,10 @@ PULSATION = {"u": 0.95, "g": 1.0, "r": 0.72, "i": 0.58, "z": 0.54, "y": 0.52}
 # Where they are and how bright. RR Lyrae: M_V = 0.6 (Cacciari & Clementini 2003). Cepheids: M_V = -1.3 - 2.7 log P (Fouque et al. 2007, A&A 476, 73), height
 # Skowron et al. 2019 (Science 365, 478). Contact binaries: M_V falls by 9 a decade of the period from 4.4 at a third of a day (Mateo & Rucinski 2017, AJ 154,
 # 125). Giants of long period: the tip of the giant branch (M_I = -4.05, Lee et al. 1993, ApJ 417, 553) with r - I of M giants. Disc: Juric et al. 2008.
-RR_LYRAE = Population(halo, 0.6, 0.2)
-CEPHEIDS = Population(disc(73.5), -3.2, 0.9)
-ECLIPSING = Population(disc(300), 4.3, 1.0)
-LONG_PERIOD = Population(disc(300), -2.0, 1.2)
+RR_LYRAE = Population(halo, 0.6, 0.2, 12.5, -0.9, 22.5)
+CEPHEIDS = Population(disc(73.5), -3.2, 0.9, 12.5, -1.0, 21.5)
+ECLIPSING = Population(disc(300), 4.3, 1.0, 12.3, -1.3, 22.0)
+LONG_PERIOD = Population(disc(300), -2.0, 1.2, 12.3, -2.0, 20.5)
 RED_GIANT = {"u": 1.3, "g": 1.15, "r": 1.0, "i": 0.65, "z": 0.55, "y": 0.5}
 
 
@@ -43,7 +43,7 @@ def _sawtooth(phase: Floats, rise: Floats) -> Floats:
 
 def _draw_rr_lyrae(rng: np.random.Generator, number: int, heaven: Heaven) -> Things:
     """ab and c: periods and amplitudes of Drake et al. 2013 (ApJ 763, 32) and Sesar et al. 2010, in the halo."""
-    mag = magnitudes(rng, number, RR_LYRAE, heaven.site, 12.5, min(heaven.site.limit() - 0.9, 22.5))
+    mag = magnitudes(rng, number, RR_LYRAE, heaven.site)
     things = stellar(rng, number, heaven, mag, rng.uniform(6200, 7200, number), 24.0)
     ab = rng.random(number) < 0.75
     period = np.where(ab, rng.normal(0.57, 0.065, number).clip(0.4, 0.9), rng.normal(0.33, 0.04, number).clip(0.22, 0.45))
@@ -56,7 +56,7 @@ def _draw_rr_lyrae(rng: np.random.Generator, number: int, heaven: Heaven) -> Thi
 
 def _draw_cepheid(rng: np.random.Generator, number: int, heaven: Heaven) -> Things:
     """Periods log-normal about 5 d (Chen et al. 2020, ApJS 249, 18; Soszynski et al. 2008), in the disc."""
-    mag = magnitudes(rng, number, CEPHEIDS, heaven.site, 12.5, min(heaven.site.limit() - 1, 21.5))
+    mag = magnitudes(rng, number, CEPHEIDS, heaven.site)
     things = stellar(rng, number, heaven, mag, rng.uniform(5200, 6300, number), 5.0)
     period = np.exp(rng.normal(np.log(4.5), 0.75, number)).clip(1.0, 80)
     amplitude = (0.5 + 0.28 * np.log10(period) + rng.normal(0, 0.15, number)).clip(0.15, 1.6)
@@ -75,7 +75,7 @@ def _signal_pulsation(things: Things, who: Ints, mjd: Floats, band: Ints, heaven
 
 def _draw_eclipsing(rng: np.random.Generator, number: int, heaven: Heaven) -> Things:
     """Mostly contact systems of a third of a day, some detached ones of days (Chen et al. 2020: 369,707 EW, 49,943 EA)."""
-    mag = magnitudes(rng, number, ECLIPSING, heaven.site, 12.3, min(heaven.site.limit() - 1.3, 22))
+    mag = magnitudes(rng, number, ECLIPSING, heaven.site)
     things = stellar(rng, number, heaven, mag, rng.uniform(4500, 7500, number), 14.0)
     contact = rng.random(number) < 0.75
     period = np.where(contact, np.exp(rng.normal(np.log(0.33), 0.22, number)), np.exp(rng.normal(np.log(1.9), 0.8, number))).clip(0.2, 60)
@@ -98,7 +98,7 @@ def _signal_eclipsing(things: Things, who: Ints, mjd: Floats, band: Ints, heaven
 
 def _draw_long_period(rng: np.random.Generator, number: int, heaven: Heaven) -> Things:
     """Miras and semiregular giants: 30 to 600 d (Soszynski et al. 2009, AcA 59, 239)."""
-    mag = magnitudes(rng, number, LONG_PERIOD, heaven.site, 12.3, min(heaven.site.limit() - 2, 20.5))
+    mag = magnitudes(rng, number, LONG_PERIOD, heaven.site)
     things = stellar(rng, number, heaven, mag, rng.uniform(2600, 3600, number), 8.0)
     mira = rng.random(number) < 0.3
     period = np.where(mira, np.exp(rng.normal(np.log(280), 0.35, number)), np.exp(rng.normal(np.log(90), 0.6, number))).clip(20, 900)

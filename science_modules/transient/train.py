@@ -71,30 +71,37 @@ def sample(things: int, seed: int) -> dict[str, NDArray[Any]]:
 
 def scarcer(frame: pd.DataFrame, chosen: NDArray[np.bool_], rng: np.random.Generator) -> pd.DataFrame:
     """The same with points of the `chosen` light curves left out, as a programme in one band, or worse weather, would have told them; the own visit stays."""
-    kept = {name: frame[name].to_numpy(object).copy() for name in curve.INPUTS if name.startswith("lightcurve.")}
-    bands, now = frame["band"].to_numpy(), frame["mjd"].to_numpy(float)
+    bands, now, kept = frame["band"].to_numpy(), frame["mjd"].to_numpy(float), {}
     for row in np.flatnonzero(chosen):
-        mjd, band = (kept[f"lightcurve.{name}"][row] for name in ("mjd", "band"))
+        mjd, band = (frame[f"lightcurve.{name}"].iloc[row] for name in ("mjd", "band"))
         _, night = np.unique(np.floor(mjd + NOON), return_inverse=True)
         clear = rng.random(night.max() + 1) < rng.random()
-        keep = (band == bands[row] if rng.random() < ONE_BAND else clear[night]) | (mjd >= now[row] - curve.SAME_SECONDS / 86400)
-        for values in kept.values():
-            values[row] = values[row][keep]
-    return frame.assign(**{name: pd.Series(values, index=frame.index, dtype=object) for name, values in kept.items()})
+        kept[row] = (band == bands[row] if rng.random() < ONE_BAND else clear[night]) | (mjd >= now[row] - curve.SAME_SECONDS / 86400)
+    return _left(frame, kept)
 
 
 def begun(frame: pd.DataFrame, chosen: NDArray[np.bool_], rng: np.random.Generator) -> pd.DataFrame:
     """The same as if the survey had begun a short while ago: no point of the `chosen` is older, and their first detection is the first of those left."""
-    kept = {name: frame[name].to_numpy(object).copy() for name in curve.INPUTS if name.startswith("lightcurve.")}
     now, first, number = (frame[name].to_numpy().copy() for name in ("mjd", "first_mjd", "n_detections"))
+    kept = {}
     for row in np.flatnonzero(chosen):
-        mjd, kind = (kept[f"lightcurve.{name}"][row] for name in ("mjd", "kind"))
+        mjd, kind = (frame[f"lightcurve.{name}"].iloc[row] for name in ("mjd", "kind"))
         found = (kind == "detection") & (mjd >= now[row] - np.exp(rng.uniform(*np.log(BEGUN_DAYS))))
         first[row], number[row] = mjd[found].min(), found.sum()
-        for values in kept.values():
-            values[row] = values[row][mjd >= first[row]]
-    columns = {name: pd.Series(values, index=frame.index, dtype=object) for name, values in kept.items()}
-    return frame.assign(first_mjd=first, n_detections=number, **columns)
+        kept[row] = mjd >= first[row]
+    return _left(frame.assign(first_mjd=first, n_detections=number), kept)
+
+
+def _left(frame: pd.DataFrame, kept: dict[Any, NDArray[np.bool_]]) -> pd.DataFrame:
+    """The same with only those points of some light curves, by row, that are kept."""
+    columns = {}
+    for name in curve.INPUTS:
+        if name.startswith("lightcurve."):
+            cells = frame[name].to_numpy(object).copy()
+            for row, points in kept.items():
+                cells[row] = cells[row][points]
+            columns[name] = pd.Series(cells, index=frame.index, dtype=object)
+    return frame.assign(**columns)
 
 
 def varied(about: NDArray[np.float32], ztf: NDArray[np.bool_], rng: np.random.Generator) -> NDArray[np.float32]:

@@ -76,8 +76,8 @@ def test_stamps_show_what_was_measured() -> None:
         difference = images["Difference"]
         if one.packet["candidate"]["scorr"] > 12 and np.isfinite(difference).all():
             assert np.abs(difference[29:34, 29:34]).max() > 4 * np.median(np.abs(difference))
-    one = max(Campaign("lsst", 30, seed=5, models="built-in").alerts(), key=lambda one: one.packet["diaSource"]["bboxSize"])
-    assert one.packet["diaSource"]["bboxSize"] > 30
+    one = max(Campaign("lsst", 40, seed=5, models="built-in").alerts(), key=lambda one: one.packet["diaSource"]["bboxSize"])
+    assert one.packet["diaSource"]["bboxSize"] > 35
     hdus = fits.open(io.BytesIO(one.packet["cutoutDifference"]))
     assert [hdu.data.shape for hdu in hdus[1:]] == [hdus[0].data.shape, (41, 41)]
     assert hdus[0].data.shape == (max(30, one.packet["diaSource"]["bboxSize"]),) * 2
